@@ -1,0 +1,46 @@
+/* error.c - one line on stderr, then every rank stops. */
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void (*stop_all)(int exit_code);
+static int my_rank = -1;
+
+void error_set_stop(void (*stop)(int exit_code), int rank)
+{
+    stop_all = stop;
+    my_rank = rank;
+}
+
+static _Noreturn void stop(int code)
+{
+    fflush(NULL);
+    if (stop_all) {
+        stop_all(code);
+    }
+    _Exit(code);
+}
+
+_Noreturn void error_fatal(enum exit_code code, const char *fmt, ...)
+{
+    char line[2048];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(line, sizeof line, fmt, args);
+    va_end(args);
+    if (my_rank > 0) {
+        fprintf(stderr, "chiasm: error: %s [rank %d]\n", line, my_rank);
+    } else {
+        fprintf(stderr, "chiasm: error: %s\n", line);
+    }
+    stop(code);
+}
+
+_Noreturn void error_assert(const char *what, const char *file, int line)
+{
+    fprintf(stderr, "chiasm: internal error: %s is false at %s:%d (rank %d). Please report this line.\n", what, file, line,
+            my_rank < 0 ? 0 : my_rank);
+    stop(EXIT_INTERNAL);
+}

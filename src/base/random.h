@@ -1,0 +1,46 @@
+/* random.h - counter-based random numbers: a pure function of where you are.  No state to seed, save or hand to a
+ * thread; the same bits on every processor, for any number of ranks.
+ * Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. */
+#ifndef RANDOM_H
+#define RANDOM_H
+#include "base/base.h"
+
+/* Who is drawing.  One value per distinct use, never reused, never renumbered. */
+enum random_use {
+    RANDOM_STIMULUS = 1,   /* who = pixel/check/dot number, when = stimulus frame */
+    RANDOM_EYE = 2,        /* eye movements: who = saccade number */
+    RANDOM_MOSAIC = 3,     /* jitter and ring phase: who = cell or ring number */
+    RANDOM_SPIKE_NOISE = 4,/* membrane noise: who = global cell id, when = step */
+    RANDOM_REFRACTORY = 5, /* who = global cell id, when = step of the spike, which = spike within the step */
+    RANDOM_START = 6       /* initial state: who = global cell id */
+};
+
+typedef struct random_block {
+    uint32_t v[4];
+} random_block;
+
+/* 128 random bits for (seed, use, who, when, which). */
+HD static inline random_block random_bits(uint64_t seed, uint32_t use, uint64_t who, uint64_t when, uint32_t which)
+{
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32) ^ (use * 0x9E3779B1u);
+    uint32_t c0 = (uint32_t)when, c1 = (uint32_t)(when >> 32) ^ (which << 16), c2 = (uint32_t)who, c3 = (uint32_t)(who >> 32);
+    for (int round = 0; round < 10; round++) {
+        uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
+        uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c1 = (uint32_t)p1;
+        c3 = (uint32_t)p0;
+        c0 = n0;
+        c2 = n2;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    random_block b = {{c0, c1, c2, c3}};
+    return b;
+}
+
+/* 24 of 32 bits as a number in (0,1), never 0 or 1. */
+HD static inline double random_unit(uint32_t bits)
+{
+    return ((double)(bits >> 8) + 0.5) * (1.0 / 16777216.0);
+}
+#endif

@@ -1,0 +1,137 @@
+/* blur.c - taps of the Gaussian blurs; shared by all backends. */
+#include "compute/blur.h"
+
+#include <math.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+
+/* Mass outside +-4 sigma of a Gaussian: where kernels are cut. */
+static const double tail_mass = 6.334e-5;
+
+/* Discrete Gaussian T_n(t) = exp(-t) I_n(t), n = 0..count-1, by Miller's downward recurrence
+ * I_(n-1) = I_(n+1) + (2n/t) I_n, normalised by T_0 + 2 sum T_n = 1. */
+static void discrete_gaussian(double t, int count, double *taps)
+{
+    if (t < 1e-12) {
+        for (int n = 0; n < count; n++) {
+            taps[n] = n == 0;
+        }
+        return;
+    }
+    int start = count + 20 + (int)(6 * sqrt(t));
+    double after = 0, here = 1e-300, sum = 0;
+    for (int n = start; n >= 0; n--) {
+        if (n < count) {
+            taps[n] = here;
+        }
+        sum += n > 0 ? 2 * here : here;
+        double before = after + (n > 0 ? 2.0 * n / t * here : 0);
+        after = here;
+        here = before;
+        if (here > 1e200) { /* scale down everything so far */
+            here *= 1e-250;
+            after *= 1e-250;
+            sum *= 1e-250;
+            for (int k = n; k < count; k++) {
+                taps[k] *= 1e-250;
+            }
+        }
+    }
+    for (int n = 0; n < count; n++) {
+        taps[n] /= sum;
+    }
+}
+
+int blur_gaussian_radius(double sigma_px)
+{
+    enum { MOST = 4096 };
+    double t = sigma_px * sigma_px;
+    int radius = (int)ceil(4 * sigma_px) + 2;
+    ASSERT(radius < MOST);
+    double *taps = MEMORY_NEW(double, radius + 1);
+    discrete_gaussian(t, radius + 1, taps);
+    double outside = 1 - taps[0];
+    int r = 0;
+    while (outside > tail_mass && r < radius) {
+        r++;
+        outside -= 2 * taps[r];
+    }
+    memory_free(taps);
+    return r;
+}
+
+void blur_gaussian_taps(double sigma_px, int radius, double *taps)
+{
+    discrete_gaussian(sigma_px * sigma_px, radius + 1, taps);
+    double sum = taps[0];
+    for (int n = 1; n <= radius; n++) {
+        sum += 2 * taps[n];
+    }
+    for (int n = 0; n <= radius; n++) {
+        taps[n] /= sum;
+    }
+}
+
+/* Convis' kernel (retina.md 1.1): half width h = ceil(sqrt(-2 s^2 ln(eps s sqrt(2 pi)))), taps for |n| < h. */
+static int convis_radius(double s)
+{
+    const double eps = 0.001;
+    double inside = -2 * s * s * log(eps * s * sqrt(2 * M_PI));
+    int half = inside > 0 ? (int)ceil(sqrt(inside)) : 1;
+    return s <= 0 || half < 1 ? 0 : half - 1;
+}
+
+static void convis_taps(double s, int radius, double *taps)
+{
+    for (int n = 0; n <= radius; n++) {
+        double w = s <= 0 ? 1 : exp(-(double)n * n / (2 * s * s)) / (s * sqrt(2 * M_PI));
+        taps[n] = w > 1 ? 1 : w;
+    }
+}
+
+double blur_scale_at(const blur_desc *d, double y, double x)
+{
+    double dy = y - 0.5 * (d->field_ny - 1), dx = x - 0.5 * (d->field_nx - 1);
+    double beyond = sqrt(dy * dy + dx * dx) - d->fovea_px;
+    return beyond > 0 ? 1 + d->scaling_per_px * beyond : 1;
+}
+
+double blur_largest_scale(const blur_desc *d)
+{
+    return d->scaling_per_px > 0 ? blur_scale_at(d, 0, 0) : 1;
+}
+
+blur_info blur_look(const blur_desc *d)
+{
+    blur_info info = {0, 30};
+    switch (d->method) {
+    case BLUR_GAUSSIAN:
+        info.radius = blur_gaussian_radius(d->sigma_px * blur_largest_scale(d));
+        break;
+    case BLUR_CONVIS:
+        info.radius = convis_radius(d->sigma_px);
+        break;
+    case BLUR_DERICHE:
+        return info;
+    }
+    info.flop = 2 * (3.0 * info.radius + 1);
+    return info;
+}
+
+void blur_taps(const blur_desc *d, int radius, double *taps)
+{
+    if (d->method == BLUR_CONVIS) {
+        convis_taps(d->sigma_px, radius, taps);
+    } else {
+        blur_gaussian_taps(d->sigma_px, radius, taps);
+    }
+}
+
+/* Coefficients of the recursive smoothing of order 0: R. Deriche, INRIA report 1893 (1993). */
+deriche deriche_plan(double alpha)
+{
+    double m = exp(-alpha), k = (1 - m) * (1 - m) / (1 + 2 * alpha * m - m * m);
+    deriche f = {k, k * m * (alpha - 1), k * m * (alpha + 1), -k * m * m, 2 * m, -m * m};
+    return f;
+}

@@ -1,0 +1,18 @@
+/* blur.h - numbers behind blur_desc, for the backends: taps, radius, scale with eccentricity, recursive coefficients.  Pure. */
+#ifndef BLUR_H
+#define BLUR_H
+#include "compute/backend.h"
+
+int blur_gaussian_radius(double sigma_px);                          /* where the mass outside equals that of +-4 sigma */
+void blur_gaussian_taps(double sigma_px, int radius, double *taps); /* taps[0..radius] of one side; whole sum is 1     */
+void blur_taps(const blur_desc *d, int radius, double *taps);       /* of a uniform blur, by its method                */
+double blur_scale_at(const blur_desc *d, double y, double x);       /* sigma at a pixel of the field / sigma           */
+double blur_largest_scale(const blur_desc *d);                      /* in the corners                                  */
+
+/* One forward and one backward pass per line:  f_i = a0 x_i + a1 x_(i-1) + b1 f_(i-1) + b2 f_(i-2),
+ * g_i = a2 x_(i+1) + a3 x_(i+2) + b1 g_(i+1) + b2 g_(i+2), result f + g. */
+typedef struct deriche {
+    double a0, a1, a2, a3, b1, b2;
+} deriche;
+deriche deriche_plan(double alpha);
+#endif

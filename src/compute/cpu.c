@@ -1,0 +1,218 @@
+/* cpu.c - the CPU backend: its table, memory, threads over leaves, and borders. */
+#include "compute/cpu.h"
+
+#include <omp.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "compute/cpu_conv.h"
+
+/* Working memory, one block per thread. */
+typedef struct cpu_own {
+    int64_t nscratch;
+    real **scratch;
+} cpu_own;
+
+static dreal *cpu_alloc(backend *be, int64_t n)
+{
+    be->bytes_now += (size_t)n * sizeof(real);
+    be->bytes_peak = be->bytes_now > be->bytes_peak ? be->bytes_now : be->bytes_peak;
+    return (dreal *)MEMORY_NEW(real, n);
+}
+
+static void cpu_release(backend *be, dreal *p)
+{
+    (void)be;
+    memory_free(p);
+}
+
+static void cpu_upload(backend *be, dreal *to, const real *from, int64_t n)
+{
+    (void)be;
+    memcpy(to, from, (size_t)n * sizeof(real));
+}
+
+static void cpu_download(backend *be, real *to, const dreal *from, int64_t n)
+{
+    (void)be;
+    memcpy(to, from, (size_t)n * sizeof(real));
+}
+
+static void cpu_move(backend *be, dreal *to, const dreal *from, int64_t n)
+{
+    (void)be;
+    memmove(to, from, (size_t)n * sizeof(real));
+}
+
+static void cpu_fill(backend *be, dreal *to, real value, int64_t n)
+{
+    (void)be;
+    real *p = host(to);
+    for (int64_t i = 0; i < n; i++) {
+        p[i] = value;
+    }
+}
+
+static void cpu_sync(backend *be)
+{
+    (void)be;
+}
+
+real *cpu_scratch(backend *be)
+{
+    cpu_own *own = be->own;
+    int thread = omp_get_thread_num();
+    ASSERT(thread < be->nthread && own->nscratch > 0);
+    return own->scratch[thread];
+}
+
+void cpu_reserve(backend *be, int64_t n)
+{
+    cpu_own *own = be->own;
+    if (n > own->nscratch) {
+        own->nscratch = n;
+        for (int i = 0; i < be->nthread; i++) {
+            memory_free(own->scratch[i]);
+            own->scratch[i] = MEMORY_NEW(real, n);
+        }
+    }
+}
+
+static void cpu_each_leaf(backend *be, int nleaf, void (*work)(void *ctx, int first, int n), void *ctx)
+{
+    if (be->nthread == 1 || nleaf == 1) {
+        for (int l = 0; l < nleaf; l++) {
+            work(ctx, l, 1);
+        }
+        return;
+    }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(be->nthread)
+    for (int l = 0; l < nleaf; l++) {
+        work(ctx, l, 1);
+    }
+}
+
+static void cpu_pack(backend *be, int nrect, const grid_rect *rect, int nt, view x, dreal *buffer)
+{
+    (void)be;
+    for (int r = 0; r < nrect; r++) {
+        const grid_rect *q = &rect[r];
+        real *to = host(buffer) + q->offset * nt * x.nchan;
+        for (int i = 0; i < nt * x.nchan; i++) {
+            const real *from = cpu_plane(x, q->leaf, i / x.nchan, i % x.nchan) + q->y * x.row_stride + q->x;
+            for (int y = 0; y < q->ny; y++, to += q->nx) {
+                memcpy(to, from + y * x.row_stride, (size_t)q->nx * sizeof(real));
+            }
+        }
+    }
+}
+
+static void cpu_unpack(backend *be, int nrect, const grid_rect *rect, int nt, view x, const dreal *buffer)
+{
+    (void)be;
+    for (int r = 0; r < nrect; r++) {
+        const grid_rect *q = &rect[r];
+        const real *from = host_const(buffer) + q->offset * nt * x.nchan;
+        for (int i = 0; i < nt * x.nchan; i++) {
+            real *to = cpu_plane(x, q->leaf, i / x.nchan, i % x.nchan) + q->y * x.row_stride + q->x;
+            for (int y = 0; y < q->ny; y++, from += q->nx) {
+                memcpy(to + y * x.row_stride, from, (size_t)q->nx * sizeof(real));
+            }
+        }
+    }
+}
+
+/* Rows first (left and right of the field), then whole rows above and below. */
+static void edge_plane(real *p, const view *x, const grid_tile *tile, int field_ny, int field_nx)
+{
+    int h = x->halo, lowest = -tile->y0, highest = field_ny - 1 - tile->y0, leftmost = -tile->x0, rightmost = field_nx - 1 - tile->x0;
+    for (int y = lowest > -h ? lowest : -h; y <= highest && y < tile->ny + h; y++) {
+        real *row = p + y * x->row_stride;
+        for (int i = -h; i < leftmost; i++) {
+            row[i] = row[leftmost];
+        }
+        for (int i = rightmost + 1; i < tile->nx + h; i++) {
+            row[i] = row[rightmost];
+        }
+    }
+    size_t bytes = (size_t)(tile->nx + 2 * h) * sizeof(real);
+    for (int y = -h; y < lowest; y++) {
+        memcpy(p + y * x->row_stride - h, p + lowest * x->row_stride - h, bytes);
+    }
+    for (int y = highest + 1; y < tile->ny + h; y++) {
+        memcpy(p + y * x->row_stride - h, p + highest * x->row_stride - h, bytes);
+    }
+}
+
+static void cpu_edge(backend *be, int nt, view x, int field_ny, int field_nx)
+{
+    (void)be;
+    for (int l = 0; l < x.nleaf; l++) {
+        const grid_tile *tile = &x.tile[l];
+        if (tile->y0 >= x.halo && tile->x0 >= x.halo && tile->y0 + tile->ny + x.halo <= field_ny && tile->x0 + tile->nx + x.halo <= field_nx) {
+            continue;
+        }
+        for (int i = 0; i < nt * x.nchan; i++) {
+            edge_plane(cpu_plane(x, l, i / x.nchan, i % x.nchan), &x, tile, field_ny, field_nx);
+        }
+    }
+}
+
+static const backend_ops cpu_ops = {
+    .name = "cpu",
+    .alloc = cpu_alloc,
+    .release = cpu_release,
+    .upload = cpu_upload,
+    .download = cpu_download,
+    .move = cpu_move,
+    .fill = cpu_fill,
+    .sync = cpu_sync,
+    .each_leaf = cpu_each_leaf,
+    .pack = cpu_pack,
+    .unpack = cpu_unpack,
+    .edge = cpu_edge,
+    .conv_create = cpu_conv_create,
+    .conv_look = cpu_conv_look,
+    .conv_destroy = cpu_conv_destroy,
+    .conv = cpu_conv,
+    .conv_start = cpu_conv_start,
+    .blur_create = cpu_blur_create,
+    .blur_destroy = cpu_blur_destroy,
+    .blur = cpu_blur,
+    .heat_step = cpu_heat_step,
+    .scan = cpu_scan,
+    .map = cpu_map,
+    .combine = cpu_combine,
+    .gain_step = cpu_gain_step,
+    .gain_q = cpu_gain_q,
+    .gain_convis = cpu_gain_convis,
+    .link_create = cpu_link_create,
+    .link_destroy = cpu_link_destroy,
+    .link = cpu_link,
+    .lif = cpu_lif,
+    .pixel_lif = cpu_pixel_lif,
+};
+
+backend *cpu_open(int nthread)
+{
+    backend *be = MEMORY_NEW(backend, 1);
+    cpu_own *own = MEMORY_NEW(cpu_own, 1);
+    be->ops = &cpu_ops;
+    be->own = own;
+    be->nthread = nthread < 1 ? 1 : nthread;
+    own->scratch = MEMORY_NEW(real *, be->nthread);
+    omp_set_num_threads(be->nthread); /* so that scratch made elsewhere for omp_get_max_threads() fits */
+    return be;
+}
+
+void cpu_close(backend *be)
+{
+    cpu_own *own = be->own;
+    for (int i = 0; i < be->nthread; i++) {
+        memory_free(own->scratch[i]);
+    }
+    memory_free(own->scratch);
+    memory_free(own);
+    memory_free(be);
+}

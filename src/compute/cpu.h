@@ -1,0 +1,48 @@
+/* cpu.h - the CPU backend among its own files. */
+#ifndef CPU_H
+#define CPU_H
+#include "compute/backend.h"
+
+backend *cpu_open(int nthread);
+void cpu_close(backend *be);
+
+/* Working memory of the calling thread, at least n reals, kept until the next call; grown only while plans are made (cpu_reserve). */
+real *cpu_scratch(backend *be);
+void cpu_reserve(backend *be, int64_t n);
+
+/* First pixel of the tile's own rows of one frame and channel. */
+static inline real *cpu_plane(view v, int leaf, int t, int c)
+{
+    return host(v.at) + leaf * v.leaf_stride + t * v.frame_stride + c * v.chan_stride;
+}
+
+blur_plan *cpu_blur_create(backend *be, const blur_desc *d);
+void cpu_blur_destroy(backend *be, blur_plan *p);
+void cpu_blur(backend *be, const blur_plan *p, int nt, view x, view y);
+void cpu_heat_step(backend *be, const blur_plan *p, real b, real c, view u, view y_before, view y);
+void cpu_gain_step(backend *be, const blur_plan *p, const gain_par *par, view input, view v_before, dreal *adaptation, int64_t adaptation_stride, view v,
+                   view keep);
+void cpu_gain_q(backend *be, const gain_par *par, view v_before, const dreal *adaptation, int64_t adaptation_stride, view q, double *leaf_sum);
+void cpu_gain_convis(backend *be, const blur_plan *p, const gain_par *par, double mean, view input, view v_before, view q, dreal *adaptation,
+                     int64_t adaptation_stride, view v, view keep);
+
+/* Blurs one plane.  row(ctx, y, line) gives the pixels [-radius, nx + radius) of row y of the input (y from -radius to ny + radius - 1),
+ * in place or written to line; emit(ctx, y, blurred) takes row y of the result (nx pixels). */
+typedef struct blur_io {
+    void *ctx;
+    const real *(*row)(void *ctx, int y, real *line);
+    void (*emit)(void *ctx, int y, const real *blurred);
+} blur_io;
+void cpu_blur_plane(backend *be, const blur_plan *p, const grid_tile *tile, const blur_io *io);
+
+void cpu_scan(backend *be, enum cell_scan kind, const real par[], int npar, int nt, view x, dreal *state, int64_t state_stride, view y);
+void cpu_map(backend *be, enum cell_map kind, const real par[], int npar, int nt, view x, view y);
+void cpu_combine(backend *be, int nin, const real weight[], int nt, const view x[], view y);
+
+link_table *cpu_link_create(backend *be, int nleaf, int ncell_pad, int nentry, const int32_t *offset, const real *weight);
+void cpu_link_destroy(backend *be, link_table *t);
+void cpu_link(backend *be, const link_table *t, int first_leaf, int nt, view x, view y);
+void cpu_lif(backend *be, const lif_par *par, int64_t step0, int nt, view current, const int64_t *id, dreal *state, int64_t state_stride, view count,
+             spike_list *out);
+void cpu_pixel_lif(backend *be, const lif_par *par, int field_nx, int64_t step0, int nt, view current, dreal *state, int64_t state_stride, view y);
+#endif

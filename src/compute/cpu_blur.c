@@ -1,0 +1,359 @@
+/* cpu_blur.c - Gaussian smoothing of planes: symmetric FIR passes, uniform or growing with eccentricity, and Deriche's recursion.
+ * Every pixel is summed in the same order wherever the field is cut, so tiles show in no bit. */
+#include <math.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "compute/blur.h"
+#include "compute/cellmath.h"
+#include "compute/cpu.h"
+#include "compute/cpu_deriche.h"
+
+struct blur_plan {
+    blur_desc desc;
+    int radius;
+    int line;         /* reals of one padded row: room for nx + 2 radius */
+    real *taps;       /* uniform: [radius + 1] */
+    int nlevel;       /* growing: kernels for scales 1, 1 + step, ... */
+    double level_step;
+    real *level_taps; /* [nlevel][radius + 1] */
+    deriche_plan_field *recursive;
+};
+
+static void plan_levels(blur_plan *p)
+{
+    double largest = blur_largest_scale(&p->desc);
+    p->level_step = 0.02;
+    p->nlevel = (int)ceil((largest - 1) / p->level_step) + 2;
+    p->level_taps = MEMORY_NEW(real, (size_t)p->nlevel * (size_t)(p->radius + 1));
+    double *taps = MEMORY_NEW(double, p->radius + 1);
+    for (int k = 0; k < p->nlevel; k++) {
+        blur_gaussian_taps(p->desc.sigma_px * (1 + k * p->level_step), p->radius, taps);
+        for (int d = 0; d <= p->radius; d++) {
+            p->level_taps[k * (p->radius + 1) + d] = (real)taps[d];
+        }
+    }
+    memory_free(taps);
+}
+
+blur_plan *cpu_blur_create(backend *be, const blur_desc *d)
+{
+    blur_plan *p = MEMORY_NEW(blur_plan, 1);
+    p->desc = *d;
+    if (d->method == BLUR_DERICHE) {
+        p->recursive = deriche_field_create(d);
+        cpu_reserve(be, deriche_field_scratch(d) + 64 + 2 * (int64_t)d->field_nx);
+        return p;
+    }
+    p->radius = blur_look(d).radius;
+    p->line = (d->tile_nx + 2 * p->radius + 31) / 16 * 16;
+    p->taps = MEMORY_NEW(real, p->radius + 1);
+    double *taps = MEMORY_NEW(double, p->radius + 1);
+    blur_taps(d, p->radius, taps);
+    for (int n = 0; n <= p->radius; n++) {
+        p->taps[n] = (real)taps[n];
+    }
+    memory_free(taps);
+    if (d->scaling_per_px > 0) {
+        plan_levels(p);
+    }
+    cpu_reserve(be, (int64_t)p->line * (d->tile_ny + 2 * p->radius + 6));
+    return p;
+}
+
+void cpu_blur_destroy(backend *be, blur_plan *p)
+{
+    (void)be;
+    if (p) {
+        deriche_field_destroy(p->recursive);
+        memory_free(p->taps);
+        memory_free(p->level_taps);
+        memory_free(p);
+    }
+}
+
+/* out[x] = w[0] at[x] + sum over d of w[d] (at[x - d step] + at[x + d step]); three taps a sweep keep out in the cache's first level. */
+static void fir_row(const real *restrict at, int64_t step, const real *w, int radius, int nx, real *restrict out)
+{
+    real w0 = w[0];
+    int d = 1;
+    if (radius >= 2) {
+        real w1 = w[1], w2 = w[2];
+        const real *l1 = at - step, *r1 = at + step, *l2 = at - 2 * step, *r2 = at + 2 * step;
+        for (int x = 0; x < nx; x++) {
+            out[x] = w0 * at[x] + w1 * (l1[x] + r1[x]) + w2 * (l2[x] + r2[x]);
+        }
+        d = 3;
+    } else {
+        for (int x = 0; x < nx; x++) {
+            out[x] = w0 * at[x];
+        }
+    }
+    for (; d + 2 <= radius; d += 3) {
+        real w1 = w[d], w2 = w[d + 1], w3 = w[d + 2];
+        const real *l1 = at - d * step, *r1 = at + d * step, *l2 = l1 - step, *r2 = r1 + step, *l3 = l2 - step, *r3 = r2 + step;
+        for (int x = 0; x < nx; x++) {
+            out[x] += w1 * (l1[x] + r1[x]) + w2 * (l2[x] + r2[x]) + w3 * (l3[x] + r3[x]);
+        }
+    }
+    for (; d <= radius; d++) {
+        real wd = w[d];
+        const real *l = at - d * step, *r = at + d * step;
+        for (int x = 0; x < nx; x++) {
+            out[x] += wd * (l[x] + r[x]);
+        }
+    }
+}
+
+/* The same with the kernel of each pixel's own eccentricity: between the two nearest levels, mixed so that the variance is exact.
+ * level[x], share[x]: lower level and weight of the upper one. */
+static void fir_row_growing(const blur_plan *p, const real *restrict at, int64_t step, const int *level, const real *share, int nx, real *restrict out)
+{
+    int width = p->radius + 1;
+    for (int x = 0; x < nx; x++) {
+        const real *k = p->level_taps + (int64_t)level[x] * width;
+        out[x] = (k[0] + share[x] * (k[width] - k[0])) * at[x];
+    }
+    for (int d = 1; d < width; d++) {
+        for (int x = 0; x < nx; x++) {
+            const real *k = p->level_taps + (int64_t)level[x] * width + d;
+            out[x] += (k[0] + share[x] * (k[width] - k[0])) * (at[x - d * step] + at[x + d * step]);
+        }
+    }
+}
+
+static int inside(int i, int n)
+{
+    return i < 0 ? 0 : i >= n ? n - 1 : i;
+}
+
+static void levels_of_row(const blur_plan *p, int y, int x0, int nx, int *level, real *share)
+{
+    y = inside(y, p->desc.field_ny);
+    for (int x = 0; x < nx; x++) {
+        double scale = blur_scale_at(&p->desc, y, x0 + x), position = (scale - 1) / p->level_step;
+        int k = (int)position;
+        double lower = 1 + k * p->level_step, upper = lower + p->level_step;
+        level[x] = k;
+        share[x] = (real)((scale * scale - lower * lower) / (upper * upper - lower * lower));
+    }
+}
+
+static void blur_plane_growing(backend *be, const blur_plan *p, const grid_tile *tile, const blur_io *io)
+{
+    int r = p->radius, ny = tile->ny, nx = tile->nx;
+    real *line = cpu_scratch(be), *blurred = line + p->line, *share = blurred + p->line, *between = share + 2 * p->line;
+    int *level = (int *)(share + p->line);
+    for (int y = -r; y < ny + r; y++) {
+        levels_of_row(p, tile->y0 + y, tile->x0, nx, level, share);
+        fir_row_growing(p, io->row(io->ctx, y, line) + r, 1, level, share, nx, between + (int64_t)(y + r) * p->line);
+    }
+    for (int y = 0; y < ny; y++) {
+        levels_of_row(p, tile->y0 + y, tile->x0, nx, level, share);
+        fir_row_growing(p, between + (int64_t)(y + r) * p->line, p->line, level, share, nx, blurred);
+        io->emit(io->ctx, y, blurred);
+    }
+}
+
+void cpu_blur_plane(backend *be, const blur_plan *p, const grid_tile *tile, const blur_io *io)
+{
+    int r = p->radius, ny = tile->ny, nx = tile->nx;
+    if (p->recursive) {
+        deriche_field_blur(p->recursive, cpu_scratch(be), io);
+    } else if (p->nlevel > 0) {
+        blur_plane_growing(be, p, tile, io);
+    } else {
+        real *line = cpu_scratch(be), *blurred = line + p->line, *between = blurred + p->line;
+        for (int y = -r; y < ny + r; y++) {
+            fir_row(io->row(io->ctx, y, line) + r, 1, p->taps, r, nx, between + (int64_t)(y + r) * p->line);
+        }
+        for (int y = 0; y < ny; y++) {
+            fir_row(between + (int64_t)(y + r) * p->line, p->line, p->taps, r, nx, blurred);
+            io->emit(io->ctx, y, blurred);
+        }
+    }
+}
+
+/* --- plain blur: rows are read and written in place ------------------------------------------------------------------ */
+typedef struct plain {
+    const real *from;
+    real *to;
+    int64_t from_stride, to_stride;
+    int radius, nx;
+} plain;
+
+static const real *plain_row(void *ctx, int y, real *line)
+{
+    (void)line;
+    const plain *c = ctx;
+    return c->from + y * c->from_stride - c->radius;
+}
+
+static void plain_emit(void *ctx, int y, const real *blurred)
+{
+    const plain *c = ctx;
+    memcpy(c->to + y * c->to_stride, blurred, (size_t)c->nx * sizeof(real));
+}
+
+void cpu_blur(backend *be, const blur_plan *p, int nt, view x, view y)
+{
+    for (int l = 0; l < x.nleaf; l++) {
+        for (int t = 0; t < nt; t++) {
+            for (int c = 0; c < x.nchan; c++) {
+                plain ctx = {cpu_plane(x, l, t, c), cpu_plane(y, l, t, c), x.row_stride, y.row_stride, p->radius, x.tile[l].nx};
+                cpu_blur_plane(be, p, &x.tile[l], &(blur_io){&ctx, plain_row, plain_emit});
+            }
+        }
+    }
+}
+
+/* --- leaky heat equation: y = blur(b u + c y_before), retina.md 7.2 -------------------------------------------------- */
+typedef struct heat {
+    plain out;
+    const real *u, *before;
+    int64_t u_stride, before_stride;
+    real b, c;
+} heat;
+
+static const real *heat_row(void *ctx, int y, real *line)
+{
+    const heat *h = ctx;
+    int r = h->out.radius;
+    const real *u = h->u + y * h->u_stride - r, *before = h->before + y * h->before_stride - r;
+    for (int x = 0; x < h->out.nx + 2 * r; x++) {
+        line[x] = h->b * u[x] + h->c * before[x];
+    }
+    return line;
+}
+
+static void heat_emit(void *ctx, int y, const real *blurred)
+{
+    plain_emit(&((heat *)ctx)->out, y, blurred);
+}
+
+void cpu_heat_step(backend *be, const blur_plan *p, real b, real c, view u, view y_before, view y)
+{
+    for (int l = 0; l < u.nleaf; l++) {
+        for (int k = 0; k < u.nchan; k++) {
+            heat ctx = {{NULL, cpu_plane(y, l, 0, k), 0, y.row_stride, p->radius, u.tile[l].nx},
+                        cpu_plane(u, l, 0, k), cpu_plane(y_before, l, 0, k), u.row_stride, y_before.row_stride, b, c};
+            cpu_blur_plane(be, p, &u.tile[l], &(blur_io){&ctx, heat_row, heat_emit});
+        }
+    }
+}
+
+/* --- contrast gain control, retina.md 7.2 ----------------------------------------------------------------------------- */
+typedef struct gain {
+    const gain_par *par;
+    real inverse_saturation, mean;
+    int radius, nx;
+    const real *pooled, *input, *before; /* pooled: V of the step before (or Convis' q), with halo */
+    real *adaptation, *v, *keep;         /* keep: NULL, or where A goes as well */
+    int64_t pooled_stride, input_stride, before_stride, adaptation_stride, v_stride, keep_stride;
+} gain;
+
+static const real *gain_row(void *ctx, int y, real *line)
+{
+    const gain *g = ctx;
+    const real *v = g->pooled + y * g->pooled_stride - g->radius;
+    for (int x = 0; x < g->nx + 2 * g->radius; x++) {
+        line[x] = cell_gain_pool(v[x], g->par->feedback_hz, g->inverse_saturation);
+    }
+    return line;
+}
+
+/* V_t uses A_(t-1), and A_t the blurred q(V_(t-1)). */
+static void gain_emit(void *ctx, int y, const real *restrict pooled)
+{
+    const gain *g = ctx;
+    const real *restrict input = g->input + y * g->input_stride, *restrict before = g->before + y * g->before_stride;
+    real *restrict adaptation = g->adaptation + y * g->adaptation_stride, *restrict v = g->v + y * g->v_stride;
+    real leak = g->par->leak_hz, amplification = g->par->gain_hz, dt = g->par->dt_s, c = g->par->decay;
+    for (int x = 0; x < g->nx; x++) {
+        v[x] = cell_gain_membrane(before[x], input[x], leak + adaptation[x], amplification, dt);
+        adaptation[x] = (1 - c) * pooled[x] + c * adaptation[x];
+    }
+    if (g->keep) {
+        memcpy(g->keep + y * g->keep_stride, adaptation, (size_t)g->nx * sizeof(real));
+    }
+}
+
+static gain gain_context(const blur_plan *p, const gain_par *par, int l, view input, view before, dreal *adaptation, int64_t stride, view v, view keep)
+{
+    gain g = {par, 1 / par->saturation, 0, p->radius, input.tile[l].nx, cpu_plane(before, l, 0, 0), cpu_plane(input, l, 0, 0),
+              cpu_plane(before, l, 0, 0), host(adaptation) + l * stride, cpu_plane(v, l, 0, 0),
+              keep.at ? cpu_plane(keep, l, 0, 0) : NULL, before.row_stride, input.row_stride, before.row_stride, v.pad_nx, v.row_stride, keep.row_stride};
+    return g;
+}
+
+void cpu_gain_step(backend *be, const blur_plan *p, const gain_par *par, view input, view v_before, dreal *adaptation, int64_t adaptation_stride, view v,
+                   view keep)
+{
+    for (int l = 0; l < input.nleaf; l++) {
+        gain ctx = gain_context(p, par, l, input, v_before, adaptation, adaptation_stride, v, keep);
+        if (par->feedback_hz == 0) { /* nothing is pooled */
+            real *none = cpu_scratch(be);
+            memset(none, 0, (size_t)ctx.nx * sizeof(real));
+            for (int y = 0; y < input.tile[l].ny; y++) {
+                gain_emit(&ctx, y, none);
+            }
+        } else {
+            cpu_blur_plane(be, p, &input.tile[l], &(blur_io){&ctx, gain_row, gain_emit});
+        }
+    }
+}
+
+void cpu_gain_q(backend *be, const gain_par *par, view v_before, const dreal *adaptation, int64_t adaptation_stride, view q, double *leaf_sum)
+{
+    (void)be;
+    for (int l = 0; l < q.nleaf; l++) {
+        const grid_tile *tile = &q.tile[l];
+        leaf_sum[l] = 0;
+        for (int y = 0; y < tile->ny; y++) {
+            const real *v = cpu_plane(v_before, l, 0, 0) + y * v_before.row_stride;
+            const real *a = host_const(adaptation) + l * adaptation_stride + (int64_t)y * q.pad_nx;
+            real *out = cpu_plane(q, l, 0, 0) + y * q.row_stride;
+            for (int x = 0; x < tile->nx; x++) {
+                out[x] = par->feedback_hz * v[x] * v[x] * par->b0 - par->a1 * a[x];
+                leaf_sum[l] += (double)out[x];
+            }
+        }
+    }
+}
+
+static const real *convis_row(void *ctx, int y, real *line)
+{
+    const gain *g = ctx;
+    const real *q = g->pooled + y * g->pooled_stride - g->radius;
+    for (int x = 0; x < g->nx + 2 * g->radius; x++) {
+        line[x] = q[x] - g->mean;
+    }
+    return line;
+}
+
+static void convis_emit(void *ctx, int y, const real *blurred)
+{
+    const gain *g = ctx;
+    const real *input = g->input + y * g->input_stride, *before = g->before + y * g->before_stride;
+    real *adaptation = g->adaptation + y * g->adaptation_stride, *v = g->v + y * g->v_stride;
+    for (int x = 0; x < g->nx; x++) {
+        v[x] = cell_gain_membrane(before[x], input[x], g->par->leak_hz + adaptation[x], g->par->gain_hz, g->par->dt_s);
+        adaptation[x] = blurred[x] + g->mean;
+    }
+    if (g->keep) {
+        memcpy(g->keep + y * g->keep_stride, adaptation, (size_t)g->nx * sizeof(real));
+    }
+}
+
+void cpu_gain_convis(backend *be, const blur_plan *p, const gain_par *par, double mean, view input, view v_before, view q, dreal *adaptation,
+                     int64_t adaptation_stride, view v, view keep)
+{
+    for (int l = 0; l < input.nleaf; l++) {
+        gain ctx = gain_context(p, par, l, input, v_before, adaptation, adaptation_stride, v, keep);
+        ctx.mean = (real)mean;
+        ctx.pooled = cpu_plane(q, l, 0, 0);
+        ctx.pooled_stride = q.row_stride;
+        cpu_blur_plane(be, p, &input.tile[l], &(blur_io){&ctx, convis_row, convis_emit});
+    }
+}

@@ -1,0 +1,12 @@
+/* cpu_deriche.h - VirtualRetina's recursive smoothing of a whole field, bit-faithful to its quirks (parity; `blur: gaussian` has none of them). */
+#ifndef CPU_DERICHE_H
+#define CPU_DERICHE_H
+#include "compute/blur.h"
+#include "compute/cpu.h"
+
+typedef struct deriche_plan_field deriche_plan_field;
+deriche_plan_field *deriche_field_create(const blur_desc *d);
+void deriche_field_destroy(deriche_plan_field *p);      /* NULL is allowed */
+int64_t deriche_field_scratch(const blur_desc *d);      /* reals */
+void deriche_field_blur(const deriche_plan_field *p, real *scratch, const blur_io *io);
+#endif

@@ -1,0 +1,439 @@
+/* model.c - creation, one chunk forward, state. */
+#include "model/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "cluster/comm.h"
+#include "model/model_own.h"
+
+/* Frames of a chunk: arrays of a leaf that stay in the second cache, and enough frames to spread the cost of each call. */
+static int choose_chunk(const model_setup *s, const grid *g, const input_node *stages)
+{
+    if (s->chunk_steps > 0) {
+        return s->chunk_steps;
+    }
+    for (int i = 0; i < input_count(stages); i++) {
+        const char *type = input_scalar(input_child(input_item(stages, i), "type"));
+        const stage_type *t = type ? stage_find(type) : NULL;
+        if (t && t->long_chunks) {
+            return 64;
+        }
+    }
+    int64_t frame = (int64_t)g->tile_ny * g->tile_nx * (int64_t)sizeof(real), nt = (256 << 10) / frame;
+    return nt < 4 ? 4 : nt > 64 ? 64 : (int)nt;
+}
+
+static void plan_world(model *m, const model_section *section, const input_node *stages)
+{
+    const model_setup *s = &m->setup;
+    stage_world *w = &m->world;
+    w->in = s->in;
+    w->step_s = s->step_s;
+    w->pixels_per_deg = s->pixels_per_deg;
+    w->seed = s->seed;
+    w->grid = grid_plan(s->ny, s->nx, s->ntile_y, s->ntile_x);
+    grid_owned(&w->grid, s->rank, s->nrank, &w->first_leaf, &w->nleaf);
+    m->tile = MEMORY_NEW(grid_tile, w->nleaf);
+    for (int l = 0; l < w->nleaf; l++) {
+        m->tile[l] = grid_tile_at(&w->grid, w->first_leaf + l);
+    }
+    w->tile = m->tile;
+    w->fovea_deg = section->fovea_deg;
+    w->scaling_per_deg = section->scaling_per_deg;
+    w->max_nt = choose_chunk(s, &w->grid, stages);
+}
+
+model *model_create(const model_setup *setup)
+{
+    input *in = setup->in;
+    int before = input_nproblem(in);
+    model *m = MEMORY_NEW(model, 1);
+    m->setup = *setup;
+    model_section section;
+    const input_node *stages = model_section_read(setup, &section);
+    plan_world(m, &section, stages);
+    if (input_count(stages) == 0 && input_nproblem(in) == before) {
+        input_problem(in, input_child(input_root(in), "model"), "model: needs a preset or a list of stages");
+    }
+    model_plan_stages(m, stages);
+    if (input_nproblem(in) == before) {
+        model_plan_arrays(m);
+    }
+    if (input_nproblem(in) > before) {
+        model_destroy(m);
+        return NULL;
+    }
+    return m;
+}
+
+void model_destroy(model *m)
+{
+    if (!m) {
+        return;
+    }
+    if (m->be) {
+        model_borders_destroy(m);
+        m->be->ops->release(m->be, m->state);
+    }
+    for (int i = 0; i < m->noutput; i++) {
+        if (m->be) {
+            m->be->ops->release(m->be, m->output[i].data);
+        }
+        memory_free(m->output[i].name);
+    }
+    for (int i = 0; i < m->nstage; i++) {
+        stage *s = &m->stage[i];
+        if (s->own) {
+            s->type->destroy(s->own, m->be);
+        }
+        for (int l = 0; s->spikes && l < m->world.nleaf; l++) {
+            memory_free(s->spikes[l].item);
+        }
+        memory_free(s->spikes);
+        memory_free(s->settings);
+    }
+    memory_free(m->tile);
+    memory_free(m);
+}
+
+static view make_view(const model *m, const output *o)
+{
+    const grid *g = &m->world.grid;
+    view v = {.at = o->data + o->hist * o->frame_stride + o->halo * o->row_stride + o->halo,
+              .tile = o->cells ? o->cells->tile : m->tile, .nleaf = m->world.nleaf, .nchan = o->nchan, .halo = o->halo, .leaf_stride = o->leaf_stride,
+              .frame_stride = o->frame_stride, .chan_stride = o->chan_stride, .row_stride = o->row_stride,
+              .pad_ny = o->cells ? 1 : g->tile_ny, .pad_nx = o->cells ? o->cells->pad : g->tile_nx};
+    return v;
+}
+
+/* Everything before step 0: histories at rest, states at their start. */
+static void start(model *m)
+{
+    const backend_ops *ops = m->be->ops;
+    for (int i = 0; i < m->noutput; i++) {
+        output *o = &m->output[i];
+        for (int l = 0; l < m->world.nleaf; l++) {
+            ops->fill(m->be, o->data + l * o->leaf_stride, (real)(o->past == PAST_ZERO ? 0 : o->rest), o->hist * o->frame_stride);
+        }
+    }
+    for (int i = 0; i < m->nstage; i++) {
+        const stage *s = &m->stage[i];
+        for (int k = 0; k < s->plan.nstate; k++) {
+            for (int l = 0; l < m->world.nleaf; l++) {
+                ops->fill(m->be, m->state + l * m->nstate + s->state_at[k], (real)s->plan.state[k].start, s->plan.state[k].n);
+            }
+        }
+    }
+}
+
+static view input_view(const model *m, const stage *s, int k)
+{
+    return view_at_frame(m->output[s->in[k]].v, -s->delay[k]);
+}
+
+void model_attach(model *m, backend *be)
+{
+    m->be = be;
+    int nleaf = m->world.nleaf > 0 ? m->world.nleaf : 1;
+    for (int i = 0; i < m->noutput; i++) {
+        output *o = &m->output[i];
+        o->data = be->ops->alloc(be, o->leaf_stride * nleaf);
+        o->v = make_view(m, o);
+    }
+    m->state = be->ops->alloc(be, m->nstate * nleaf);
+    m->services = (stage_services){m, model_swap, model_sum_leaves};
+    for (int i = 0; i < m->nstage; i++) {
+        stage *s = &m->stage[i];
+        if (s->type->attach) {
+            view in[STAGE_MAX_INPUT];
+            for (int k = 0; k < s->nin; k++) {
+                in[k] = input_view(m, s, k);
+            }
+            s->type->attach(s->own, be, in);
+        }
+        if (s->plan.spikes) {
+            s->spikes = MEMORY_NEW(spike_list, nleaf);
+        }
+    }
+    model_borders_attach(m);
+    start(m);
+}
+
+typedef struct run {
+    model *m;
+    const group *g;
+    int64_t step0;
+    int nt;
+} run;
+
+static void run_leaves(void *ctx, int first, int n)
+{
+    const run *r = ctx;
+    model *m = r->m;
+    for (int i = r->g->first; i < r->g->first + r->g->count; i++) {
+        stage *s = &m->stage[i];
+        stage_call c = {.be = m->be, .services = r->g->coupled ? &m->services : NULL, .first = first, .nleaf = n, .step0 = r->step0, .nt = r->nt, .nin = s->nin,
+                        .out = view_of_leaf(m->output[s->out].v, first, n), .state_stride = m->nstate, .spikes = s->spikes ? s->spikes + first : NULL};
+        if (s->second >= 0) {
+            c.second = view_of_leaf(m->output[s->second].v, first, n);
+        }
+        for (int k = 0; k < s->nin; k++) {
+            c.in[k] = view_of_leaf(input_view(m, s, k), first, n);
+        }
+        for (int k = 0; k < s->plan.nstate; k++) {
+            c.state[k] = m->state + first * m->nstate + s->state_at[k];
+        }
+        s->type->forward(s->own, &c);
+    }
+}
+
+static bool made_by(const output *o, int first, int count)
+{
+    return o->stage >= first && o->stage < first + count;
+}
+
+/* The first frame stands for all that came before it, where a stage asks for that. */
+static void past_is_first_frame(model *m, int first, int count)
+{
+    for (int i = 0; i < m->noutput; i++) {
+        output *o = &m->output[i];
+        if (!made_by(o, first, count)) {
+            continue;
+        }
+        for (int h = 0; o->past == PAST_FIRST_FRAME && h < o->hist; h++) {
+            for (int l = 0; l < m->world.nleaf; l++) {
+                dreal *leaf = o->data + l * o->leaf_stride;
+                m->be->ops->move(m->be, leaf + h * o->frame_stride, leaf + o->hist * o->frame_stride, o->frame_stride);
+            }
+        }
+    }
+}
+
+static void settle(model *m, const run *r, int first, int count)
+{
+    for (int i = 0; i < m->noutput; i++) {
+        if (m->output[i].halo > 0 && made_by(&m->output[i], first, count)) {
+            model_swap(m, m->output[i].v, r->nt);
+        }
+    }
+    if (r->step0 == 0) {
+        past_is_first_frame(m, first, count);
+    }
+}
+
+/* The last frames go before frame 0; the chunk's own frames stay readable. */
+static void keep_history(void *ctx, int first, int n)
+{
+    const run *r = ctx;
+    model *m = r->m;
+    for (int i = 0; i < m->noutput; i++) {
+        const output *o = &m->output[i];
+        for (int l = first; o->hist > 0 && l < first + n; l++) {
+            dreal *leaf = o->data + l * o->leaf_stride;
+            m->be->ops->move(m->be, leaf, leaf + r->nt * o->frame_stride, o->hist * o->frame_stride);
+        }
+    }
+}
+
+void model_forward(model *m, int64_t step0, int nt)
+{
+    ASSERT(m->be && nt >= 1 && nt <= m->world.max_nt);
+    run r = {m, NULL, step0, nt};
+    for (int i = 0; i < m->nstage; i++) {
+        for (int l = 0; m->stage[i].spikes && l < m->world.nleaf; l++) {
+            m->stage[i].spikes[l].n = 0;
+        }
+    }
+    settle(m, &r, -1, 1);
+    for (int i = 0; i < m->ngroup; i++) {
+        r.g = &m->group[i];
+        if (r.g->coupled) {
+            run_leaves(&r, 0, m->world.nleaf);
+            if (step0 == 0) {
+                past_is_first_frame(m, r.g->first, r.g->count);
+            }
+        } else {
+            m->be->ops->each_leaf(m->be, m->world.nleaf, run_leaves, &r);
+            settle(m, &r, r.g->first, r.g->count);
+        }
+    }
+    m->be->ops->each_leaf(m->be, m->world.nleaf, keep_history, &r);
+    m->be->ops->sync(m->be);
+}
+
+view model_stimulus(model *m)
+{
+    return m->output[0].v;
+}
+
+/* --- state of a leaf: the stages' own, then the history of every output ------------------------------------------------- */
+int64_t model_nstate(const model *m)
+{
+    int64_t n = m->nstate;
+    for (int i = 0; i < m->noutput; i++) {
+        n += m->output[i].hist * m->output[i].frame_stride;
+    }
+    return n;
+}
+
+void model_state_get(model *m, int leaf, real *state)
+{
+    m->be->ops->download(m->be, state, m->state + leaf * m->nstate, m->nstate);
+    state += m->nstate;
+    for (int i = 0; i < m->noutput; i++) {
+        const output *o = &m->output[i];
+        int64_t n = o->hist * o->frame_stride;
+        if (n > 0) {
+            m->be->ops->download(m->be, state, o->data + leaf * o->leaf_stride, n);
+        }
+        state += n;
+    }
+}
+
+void model_state_set(model *m, int leaf, const real *state)
+{
+    m->be->ops->upload(m->be, m->state + leaf * m->nstate, state, m->nstate);
+    state += m->nstate;
+    for (int i = 0; i < m->noutput; i++) {
+        const output *o = &m->output[i];
+        int64_t n = o->hist * o->frame_stride;
+        if (n > 0) {
+            m->be->ops->upload(m->be, o->data + leaf * o->leaf_stride, state, n);
+        }
+        state += n;
+    }
+}
+
+static bool finite_tile(const output *o, const grid_tile *tile, const real *frame)
+{
+    for (int c = 0; c < o->nchan; c++) {
+        for (int y = 0; y < tile->ny; y++) {
+            const real *row = frame + c * o->chan_stride + (y + o->halo) * o->row_stride + o->halo;
+            for (int x = 0; x < tile->nx; x++) {
+                if (!isfinite(row[x])) {
+                    return false;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+const char *model_not_finite(model *m, int nt)
+{
+    for (int i = 0; i < m->noutput; i++) {
+        const output *o = &m->output[i];
+        real *frame = MEMORY_NEW(real, o->frame_stride);
+        bool fine = true;
+        for (int l = 0; fine && l < m->world.nleaf; l++) {
+            m->be->ops->download(m->be, frame, o->data + l * o->leaf_stride + (o->hist + nt - 1) * o->frame_stride, o->frame_stride);
+            fine = finite_tile(o, &o->v.tile[l], frame);
+        }
+        memory_free(frame);
+        if (!fine) {
+            return o->name;
+        }
+    }
+    return NULL;
+}
+
+/* --- what there is to see ------------------------------------------------------------------------------------------------ */
+int model_noutput(const model *m)
+{
+    return m->noutput;
+}
+
+model_output model_output_at(const model *m, int i)
+{
+    ASSERT(i >= 0 && i < m->noutput);
+    const output *o = &m->output[i];
+    const stage *s = o->stage >= 0 ? &m->stage[o->stage] : NULL;
+    model_output seen = {o->name, o->unit, s ? s->type->name : "stimulus", o->nchan, o->cells, s && s->plan.spikes, o->v};
+    return seen;
+}
+
+int model_find(const model *m, const char *name)
+{
+    for (int i = 0; i < m->noutput; i++) {
+        if (strcmp(m->output[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+const spike_list *model_spikes(const model *m, int i, int leaf)
+{
+    ASSERT(i > 0 && m->stage[m->output[i].stage].spikes);
+    return &m->stage[m->output[i].stage].spikes[leaf];
+}
+
+const grid *model_grid(const model *m)
+{
+    return &m->world.grid;
+}
+
+int model_chunk_steps(const model *m)
+{
+    return m->world.max_nt;
+}
+
+int model_first_leaf(const model *m)
+{
+    return m->world.first_leaf;
+}
+
+int model_nleaf(const model *m)
+{
+    return m->world.nleaf;
+}
+
+const grid_tile *model_tiles(const model *m)
+{
+    return m->tile;
+}
+
+model_sizes model_size(const model *m)
+{
+    model_sizes s = {0, 0, 0, 0, 0};
+    size_t nleaf = (size_t)(m->world.nleaf > 0 ? m->world.nleaf : 1);
+    for (int i = 0; i < m->noutput; i++) {
+        s.bytes_arrays += nleaf * (size_t)m->output[i].leaf_stride * sizeof(real);
+    }
+    s.bytes_state = nleaf * (size_t)m->nstate * sizeof(real);
+    double pixels = (double)m->world.grid.ny * m->world.grid.nx;
+    for (int i = 0; i < m->nstage; i++) {
+        const stage *st = &m->stage[i];
+        double elements = st->plan.cells ? (double)st->plan.cells->ncell : pixels * st->plan.nchan;
+        s.flop_per_step += st->plan.flop * elements;
+        s.bytes_per_step += (st->plan.bytes > 0 ? st->plan.bytes : (double)(st->nin + 1) * sizeof(real)) * elements;
+        if (st->type == stage_find("cells")) { /* positions of all cells, ids and sampling table of this rank's */
+            s.bytes_tables += (size_t)st->plan.cells->ncell * 2 * sizeof(double) + nleaf * (size_t)st->plan.cells->pad * (sizeof(int64_t) + 4 * (sizeof(int32_t) + sizeof(real)));
+        }
+    }
+    return s;
+}
+
+void model_print_plan(const model *m)
+{
+    const grid *g = &m->world.grid;
+    log_say(LOG_RESULT, "field %d x %d pixels in %d x %d tiles of %d x %d, chunks of %d steps", g->nx, g->ny, g->ntile_x, g->ntile_y, g->tile_nx, g->tile_ny,
+            m->world.max_nt);
+    log_say(LOG_RESULT, "%-24s %-13s %-16s %6s %6s  %s", "stage", "type", "shape", "halo", "past", "how");
+    for (int i = 0; i < m->noutput; i++) {
+        const output *o = &m->output[i];
+        char shape[64];
+        if (o->cells) {
+            snprintf(shape, sizeof shape, "%lld cells", (long long)o->cells->ncell);
+        } else {
+            snprintf(shape, sizeof shape, "%d x %d x %d", o->nchan, g->ny, g->nx);
+        }
+        const stage *s = o->stage >= 0 ? &m->stage[o->stage] : NULL;
+        log_say(LOG_RESULT, "%-24s %-13s %-16s %6d %6d  %s", o->name, s ? s->type->name : "-", shape, o->halo, o->hist, s ? s->plan.note : "");
+    }
+}

@@ -1,0 +1,259 @@
+/* simulate.c - the loop, and all the ways to leave it. */
+#include "run/simulate.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "cluster/comm.h"
+#include "run/restart.h"
+
+static const double LOOK_EVERY_S = 1;   /* stop file, values that are not finite */
+static const double FLUSH_EVERY_S = 30; /* so that a kill leaves a readable result up to half a minute ago */
+
+/* Where the loop stands. */
+typedef struct loop {
+    const simulation *s;
+    int64_t step, first;
+    int nt;       /* steps of the last chunk */
+    real *frames; /* one leaf's stimulus on the host, for backends with memory of their own */
+    char *stop_file;
+    double began, looked, flushed, saved; /* log_clock() */
+    double chunk_s, save_s;               /* longest so far: the room to leave before the deadline */
+    bool stop_file_seen;
+} loop;
+
+/* What ranks agree on after each chunk, by one maximum. */
+enum { VOTE_FLUSH, VOTE_SAVE, VOTE_STOP, VOTE_COUNT };
+
+static bool is_cpu(const backend *be)
+{
+    return strcmp(be->ops->name, "cpu") == 0;
+}
+
+/* The frames of one leaf as a view holds them; none on the CPU, where the stimulus is rendered in place. */
+static int64_t frame_room(model *m, const backend *be)
+{
+    return is_cpu(be) ? 0 : model_chunk_steps(m) * model_stimulus(m).frame_stride;
+}
+
+/* --- one chunk ---------------------------------------------------------------------------------------------------- */
+
+/* The stimulus of one tile.  Elsewhere than on the CPU it is rendered on the host with the strides of the view and sent in one piece; the
+ * halos between its rows are filled from the neighbours afterwards (model_forward). */
+static void show_tile(const loop *l, view v, const grid_tile *t)
+{
+    const simulation *s = l->s;
+    real *frames = is_cpu(s->be) ? host(v.at) : l->frames;
+    stimulus_render(s->stim, l->step, l->nt, s->crop_y + t->y0, s->crop_x + t->x0, t->ny, t->nx, frames, v.frame_stride, v.row_stride);
+    if (frames == l->frames) {
+        s->be->ops->upload(s->be, v.at, frames, (l->nt - 1) * v.frame_stride + (t->ny - 1) * v.row_stride + t->nx);
+    }
+}
+
+static void show(const loop *l)
+{
+    view v = model_stimulus(l->s->m);
+    for (int leaf = 0; leaf < v.nleaf; leaf++) {
+        view one = view_of_leaf(v, leaf, 1);
+        show_tile(l, one, one.tile);
+    }
+}
+
+static void look_for_infinities(const loop *l)
+{
+    const char *stage = model_not_finite(l->s->m, l->nt);
+    if (stage) {
+        error_fatal(EXIT_DIVERGED,
+                    "stage '%s' has a value that is not finite in step %lld (%.6g s); look at its gains, and at run.step against its time "
+                    "constants",
+                    stage, (long long)(l->step - 1), (double)(l->step - 1) * l->s->step_s);
+    }
+}
+
+/* Returns whether a flush is due. */
+static bool compute_chunk(loop *l)
+{
+    const simulation *s = l->s;
+    double start = log_clock();
+    int64_t left = s->nstep - l->step;
+    l->nt = left < model_chunk_steps(s->m) ? (int)left : model_chunk_steps(s->m);
+    log_phase(PHASE_STIMULUS);
+    show(l);
+    log_phase(PHASE_COMPUTE);
+    model_forward(s->m, l->step, l->nt);
+    log_phase(PHASE_RECORD);
+    bool full = record_take(s->rec, s->m, l->step, l->nt);
+    l->step += l->nt;
+    double now = log_clock();
+    if (full || l->step == s->nstep || now - l->looked > LOOK_EVERY_S) {
+        look_for_infinities(l);
+        l->looked = now;
+        l->stop_file_seen = comm_rank() == 0 && access(l->stop_file, F_OK) == 0;
+    }
+    l->chunk_s = now - start > l->chunk_s ? now - start : l->chunk_s;
+    return full;
+}
+
+/* Clocks of rank 0 only: no rank may decide alone. */
+static void vote(loop *l, bool full, double votes[VOTE_COUNT])
+{
+    const simulation *s = l->s;
+    double now = log_clock();
+    bool first = comm_rank() == 0;
+    bool late = s->deadline_s > 0 && now + l->chunk_s + l->save_s > s->deadline_s;
+    votes[VOTE_FLUSH] = full || (first && now - l->flushed > FLUSH_EVERY_S);
+    votes[VOTE_SAVE] = first && s->restart_every_s > 0 && now - l->saved > s->restart_every_s;
+    votes[VOTE_STOP] = comm_signal_seen() || (first && (late || l->stop_file_seen));
+    log_phase(PHASE_OTHER); /* waiting for the slowest */
+    comm_max_double(votes, VOTE_COUNT);
+}
+
+/* --- result and restart ------------------------------------------------------------------------------------------- */
+
+static void flush(loop *l)
+{
+    log_phase(PHASE_OUTPUT);
+    record_flush(l->s->rec);
+    l->flushed = log_clock();
+}
+
+static void save(loop *l)
+{
+    double start = log_clock();
+    look_for_infinities(l);
+    flush(l);
+    log_phase(PHASE_RESTART);
+    restart_point p = {l->step, record_nposition(l->s->rec), NULL};
+    p.position = MEMORY_NEW(int64_t, p.nposition);
+    record_position(l->s->rec, p.position);
+    restart_save(l->s->result, l->s->input_effective, l->s->m, &p);
+    memory_free(p.position);
+    l->saved = log_clock();
+    l->save_s = l->saved - start;
+    log_say(LOG_DETAIL, "restart file of step %lld written in %.2f s", (long long)l->step, l->save_s);
+}
+
+/* Opens the result, at the start or where an interrupted run was. */
+static enum exit_code begin(loop *l)
+{
+    const simulation *s = l->s;
+    if (!s->resume && !s->overwrite && restart_exists(s->result)) {
+        if (comm_rank() == 0) {
+            fprintf(stderr, "chiasm: error: %s.restart of an interrupted run is there; --resume goes on with it, --overwrite starts again\n",
+                    s->result);
+        }
+        return EXIT_NO_OUTPUT;
+    }
+    restart_point p = {0, record_nposition(s->rec), NULL};
+    p.position = MEMORY_NEW(int64_t, p.nposition);
+    enum restart_found found = s->resume ? restart_load(s->result, s->input_effective, s->m, &p) : RESTART_NONE;
+    if (found == RESTART_LOADED) {
+        record_resume(s->rec, s->result, p.position);
+        l->first = l->step = p.step;
+        log_say(LOG_PROGRESS, "goes on at step %lld (%.6g s)", (long long)p.step, (double)p.step * s->step_s);
+    } else if (found == RESTART_NONE) {
+        if (s->resume) {
+            log_say(LOG_PROGRESS, "nothing to resume: no restart file of %s; starting at the beginning", s->result);
+        }
+        record_open(s->rec, s->result, s->overwrite);
+        restart_remove(s->result);
+    }
+    memory_free(p.position);
+    return found == RESTART_REFUSED ? EXIT_BAD_INPUT : EXIT_DONE;
+}
+
+/* --- the loop ----------------------------------------------------------------------------------------------------- */
+
+static void duration_text(double s, char *text, size_t size)
+{
+    int64_t whole = (int64_t)(s + 0.5);
+    if (whole < 3600) {
+        snprintf(text, size, "%lld:%02lld", (long long)(whole / 60), (long long)(whole % 60));
+    } else {
+        snprintf(text, size, "%lld:%02lld:%02lld", (long long)(whole / 3600), (long long)(whole / 60 % 60), (long long)(whole % 60));
+    }
+}
+
+static void show_progress(const loop *l)
+{
+    const simulation *s = l->s;
+    double wall_s = log_clock() - l->began, simulated_s = (double)(l->step - l->first) * s->step_s;
+    double rate = wall_s > 0 ? simulated_s / wall_s : 0;
+    char left[32] = "?";
+    if (rate > 0) {
+        duration_text((double)(s->nstep - l->step) * s->step_s / rate, left, sizeof left);
+    }
+    log_progress("%5.1f %%  %.3f of %.3f s  %.3g x real time  %s left", 100.0 * (double)l->step / (double)s->nstep, (double)l->step * s->step_s,
+                 (double)s->nstep * s->step_s, rate, left);
+}
+
+/* Returns false when it was stopped before the end. */
+static bool run_chunks(loop *l)
+{
+    while (l->step < l->s->nstep) {
+        bool full = compute_chunk(l);
+        double votes[VOTE_COUNT];
+        vote(l, full, votes);
+        if (l->step == l->s->nstep) {
+            break;
+        }
+        if (votes[VOTE_STOP] > 0) {
+            save(l);
+            return false;
+        }
+        if (votes[VOTE_SAVE] > 0) {
+            save(l);
+        } else if (votes[VOTE_FLUSH] > 0) {
+            flush(l);
+        }
+        show_progress(l);
+    }
+    flush(l);
+    return true;
+}
+
+static void finish(loop *l, bool complete, simulate_done *done)
+{
+    const simulation *s = l->s;
+    log_progress_end();
+    if (complete) {
+        log_phase(PHASE_OUTPUT);
+        record_close(s->rec, done->wall_s);
+        restart_remove(s->result);
+        return;
+    }
+    record_abandon(s->rec);
+    if (comm_rank() == 0) {
+        remove(l->stop_file);
+    }
+    done->code = EXIT_STOPPED;
+    log_say(LOG_RESULT, "stopped at step %lld of %lld (%.6g s); the same command with --resume goes on", (long long)l->step, (long long)s->nstep,
+            (double)l->step * s->step_s);
+}
+
+simulate_done simulate_run(const simulation *s)
+{
+    simulate_done done = {.code = EXIT_DONE};
+    loop l = {.s = s, .stop_file = memory_text("%s.stop", s->result)};
+    log_phase(PHASE_INIT);
+    if (comm_rank() == 0) {
+        remove(l.stop_file); /* of an earlier run */
+    }
+    done.code = begin(&l);
+    if (done.code == EXIT_DONE) {
+        l.frames = MEMORY_NEW(real, frame_room(s->m, s->be));
+        l.began = l.looked = l.flushed = l.saved = log_clock();
+        bool complete = run_chunks(&l);
+        done.wall_s = log_clock() - l.began;
+        done.first = l.first;
+        done.steps = l.step - l.first;
+        finish(&l, complete, &done);
+        memory_free(l.frames);
+    }
+    log_phase(PHASE_OTHER);
+    memory_free(l.stop_file);
+    return done;
+}

@@ -1,0 +1,21 @@
+/* stage_list.c - the one table of all stage types. */
+#include <string.h>
+
+#include "stages/stage.h"
+
+extern const stage_type stage_gain, stage_sum, stage_rectify, stage_blur, stage_lowpass, stage_highpass, stage_leaky_heat, stage_gain_control, stage_conv,
+    stage_cells, stage_lif, stage_pixel_lif;
+
+const stage_type *const stage_list[] = {&stage_gain,       &stage_sum,          &stage_rectify, &stage_blur,  &stage_lowpass, &stage_highpass,
+                                        &stage_leaky_heat, &stage_gain_control, &stage_conv,    &stage_cells, &stage_lif,     &stage_pixel_lif};
+const int stage_count = sizeof stage_list / sizeof *stage_list;
+
+const stage_type *stage_find(const char *name)
+{
+    for (int i = 0; i < stage_count; i++) {
+        if (strcmp(stage_list[i]->name, name) == 0) {
+            return stage_list[i];
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,150 @@
+/* bench_retina.c - cost of the full retina (both OPL filters, gain control, On and Off cells) per pixel and step, over field sizes and ranks.
+ *
+ *     bench_retina [NX NY STEPS CELLS_PER_DEG THREADS [CHUNK]]      one case; none: the table
+ *     mpirun -n 2 bench_retina 1024 1024 64 0 1
+ *
+ * The floor beside each figure: bytes that must cross the memory bus (arrays between groups of stages, read and written once) over the
+ * bandwidth of a plain copy measured in the same run. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "cluster/comm.h"
+#include "model/model.h"
+
+/* The chain of VirtualRetina with gain control; cells per degree 0: maps only. */
+static const char stages[] =
+    "model: {stages: [\n"
+    " {name: receptor_blur, type: blur, input: stimulus, sigma: 0.05 deg},\n"
+    " {name: receptor_lowpass, type: lowpass, input: receptor_blur, tau: 10 ms, gain: 10},\n"
+    " {name: receptor, type: highpass, input: receptor_lowpass, tau: 100 ms, weight: 0.8, delay: 1},\n"
+    " {name: surround_blur, type: blur, input: receptor, sigma: 0.15 deg, delay: 1},\n"
+    " {name: surround, type: lowpass, input: surround_blur, tau: 4 ms},\n"
+    " {name: opl, type: sum, inputs: [receptor, surround], weights: [1, -1], rest: 0},\n"
+    " {name: bipolar, type: gain_control, input: opl, gain: 150 Hz, leak: 5 Hz, feedback: 100 Hz, sigma: 0.2 deg, tau: 10 ms, delay: 1},\n"
+    " {name: on_transient, type: highpass, input: bipolar, tau: 20 ms, weight: 0.7, delay: 1},\n"
+    " {name: on, type: rectify, input: on_transient, sign: 1, value: 37 Hz, slope: 100 Hz, delay: 1},\n"
+    " {name: off_transient, type: highpass, input: bipolar, tau: 20 ms, weight: 0.7, delay: 1},\n"
+    " {name: off, type: rectify, input: off_transient, sign: -1, value: 37 Hz, slope: 100 Hz, delay: 1}%s\n]}\n";
+
+static const char cells[] =
+    ",\n {name: on_cells, type: cells, input: on, density: %g /deg},\n {name: off_cells, type: cells, input: off, density: %g /deg},\n"
+    " {name: on_spikes, type: lif, input: on_cells, noise: 0.1, delay: 1}, {name: off_spikes, type: lif, input: off_cells, noise: 0.1, delay: 1}";
+
+static double copy_bandwidth(void)
+{
+    enum { N = 16 << 20 };
+    float *a = MEMORY_NEW(float, N), *b = MEMORY_NEW(float, N);
+    double best = 0;
+    for (int i = 0; i < 5; i++) {
+        double start = log_clock();
+        memcpy(b, a, N * sizeof(float));
+        a[i] = b[N - 1 - i] + 1;
+        best = fmax(best, 2.0 * N * sizeof(float) / (log_clock() - start));
+    }
+    memory_free(a);
+    memory_free(b);
+    return best;
+}
+
+/* A moving grating, made once for a chunk: the stimulus costs nothing here. */
+static void show(model *m)
+{
+    view v = model_stimulus(m);
+    for (int l = 0; l < v.nleaf; l++) {
+        for (int t = 0; t < model_chunk_steps(m); t++) {
+            for (int y = 0; y < v.tile[l].ny; y++) {
+                real *row = host(v.at) + l * v.leaf_stride + t * v.frame_stride + y * v.row_stride;
+                for (int x = 0; x < v.tile[l].nx; x++) {
+                    row[x] = (real)(0.5 + 0.5 * sin(0.3 * (v.tile[l].x0 + x) + 0.1 * (v.tile[l].y0 + y) + 0.05 * t));
+                }
+            }
+        }
+    }
+}
+
+typedef struct outcome {
+    double seconds;
+    int64_t ncell, nspike;
+    int nt, nleaf;
+} outcome;
+
+static int chunk;
+
+static outcome run(int nx, int ny, int nstep, double density, int threads)
+{
+    char cell_text[512] = "", text[4096];
+    if (density > 0) {
+        snprintf(cell_text, sizeof cell_text, cells, density, density);
+    }
+    snprintf(text, sizeof text, stages, cell_text);
+    input *in = input_from_text(text, "bench", NULL, 0);
+    model_setup setup = {.in = in, .step_s = 0.001, .pixels_per_deg = 10, .seed = 1, .ny = ny, .nx = nx, .full_ny = ny, .full_nx = nx, .stimulus_rest = 0.5, .chunk_steps = chunk,
+                         .rank = comm_rank(), .nrank = comm_size()};
+    model *m = model_create(&setup);
+    if (!m) {
+        input_print_problems(in);
+        exit(EXIT_FAILURE);
+    }
+    backend *be = backend_open("cpu", threads);
+    model_attach(m, be);
+    show(m);
+    outcome o = {.nt = model_chunk_steps(m), .nleaf = grid_nleaf(model_grid(m))};
+    model_forward(m, 0, o.nt); /* pages and plans */
+    comm_barrier();
+    double start = log_clock();
+    int64_t step = o.nt;
+    for (int done = 0; done < nstep; done += o.nt, step += o.nt) {
+        int nt = nstep - done < o.nt ? nstep - done : o.nt;
+        model_forward(m, step, nt);
+        for (int i = 1; i < model_noutput(m); i++) {
+            for (int l = 0; model_output_at(m, i).spikes && l < model_nleaf(m); l++) {
+                o.nspike += model_spikes(m, i, l)->n;
+            }
+        }
+    }
+    comm_barrier();
+    o.seconds = log_clock() - start;
+    o.nspike = comm_sum_int(o.nspike);
+    for (int i = 1; i < model_noutput(m); i++) {
+        o.ncell += model_output_at(m, i).spikes ? model_output_at(m, i).cells->ncell : 0;
+    }
+    model_destroy(m);
+    backend_close(be);
+    input_destroy(in);
+    return o;
+}
+
+static void line(int nx, int ny, int nstep, double density, int threads, double bandwidth)
+{
+    outcome o = run(nx, ny, nstep, density, threads);
+    double pixel_steps = (double)nx * ny * nstep, ns = o.seconds / pixel_steps * 1e9;
+    /* between groups: stimulus, receptor, OPL, V written and read once, V and A again each step of the gain control */
+    double bytes = (2 * 4 + 5) * sizeof(real), floor_ns = bytes / bandwidth * 1e9;
+    log_say(LOG_RESULT, "%5d x %-5d %6d %8lld %9.3f s %8.2f ns %8.2f ns %7.1f %8.2f   %3d x %d, %lld spikes", nx, ny, nstep, (long long)o.ncell, o.seconds, ns,
+            floor_ns, ns / floor_ns, nstep * 1e-3 / o.seconds, o.nleaf, o.nt, (long long)o.nspike);
+}
+
+int main(int argc, char **argv)
+{
+    comm_start(&argc, &argv);
+    log_start(comm_rank(), LOG_RESULT);
+    double bandwidth = copy_bandwidth();
+    log_say(LOG_RESULT, "retina with gain control, On and Off; %s, %d rank(s); copy bandwidth of one core %.1f GB/s", REAL_NAME, comm_size(), bandwidth * 1e-9);
+    log_say(LOG_RESULT, "%-13s %6s %8s %11s %11s %11s %7s %8s   %s", "field", "steps", "cells", "time", "/pixel/step", "floor", "ratio", "x real", "leaves x chunk");
+    chunk = argc >= 7 ? atoi(argv[6]) : 0;
+    if (argc >= 6) {
+        line(atoi(argv[1]), atoi(argv[2]), atoi(argv[3]), atof(argv[4]), atoi(argv[5]), bandwidth);
+    } else {
+        line(100, 100, 500, 8.3, 1, bandwidth);   /* 13,778 cells: reference/retina.md 9.4 */
+        line(256, 256, 1000, 8.75, 2, bandwidth); /* 100,352 cells, two threads */
+        for (int n = 128; n <= 2048; n *= 2) {
+            line(n, n, n <= 512 ? 256 : 64, 0, 1, bandwidth);
+        }
+    }
+    comm_finish();
+    return 0;
+}
