@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -48,12 +49,40 @@ static void write_holder(const store *s, int fd)
     }
 }
 
+/* A dead process that nobody has waited for yet still answers kill(). */
+static bool is_running(long pid)
+{
+    char path[64], state = '?';
+    if (kill((pid_t)pid, 0) != 0 && errno == ESRCH) {
+        return false;
+    }
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    FILE *f = fopen(path, "r");
+    if (f) {
+        if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1) {
+            state = '?';
+        }
+        fclose(f);
+    }
+    return state != 'Z' && state != 'X';
+}
+
+/* Launchers return before the last rank of a killed run is gone: it gets some seconds. */
+static bool is_gone_soon(long pid)
+{
+    const struct timespec wait = {0, 100000000};
+    for (int i = 0; i < 50 && is_running(pid); i++) {
+        nanosleep(&wait, NULL);
+    }
+    return !is_running(pid);
+}
+
 /* A process of this host that is gone, or an earlier start of this very Slurm job (requeued, perhaps on another node). */
 static bool is_stale(const lock_holder *h)
 {
     lock_holder me = myself();
     if (strcmp(h->host, me.host) == 0) {
-        return kill((pid_t)h->pid, 0) != 0 && errno == ESRCH;
+        return is_gone_soon(h->pid);
     }
     return strcmp(me.job, "-") != 0 && strcmp(h->job, me.job) == 0 && h->restart < me.restart;
 }

@@ -24,7 +24,7 @@ deriche_plan_field *deriche_field_create(const blur_desc *d)
     deriche_plan_field *p = MEMORY_NEW(deriche_plan_field, 1);
     int ny = p->ny = d->field_ny, nx = p->nx = d->field_nx;
     const double numerator = (double)1.695f;
-    if (d->scaling_per_px <= 0) {
+    if (d->scaling_per_px <= 0 || d->sigma_px <= 0) {
         float sigma = (float)d->sigma_px;
         p->nothing = sigma < 0.1f;
         if (!p->nothing) {
