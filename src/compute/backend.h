@@ -119,8 +119,9 @@ typedef struct backend_ops {
     void (*move)(backend *, dreal *to, const dreal *from, int64_t n);    /* may overlap */
     void (*fill)(backend *, dreal *to, real value, int64_t n);
     void (*sync)(backend *);
-    /* Calls work(ctx, first, n) so that every leaf 0..nleaf-1 is in exactly one call: the CPU one leaf per call from its threads, a GPU all. */
-    void (*each_leaf)(backend *, int nleaf, void (*work)(void *ctx, int first, int n), void *ctx);
+    /* Calls work so that every leaf 0..nleaf-1 is in exactly one call of leaves [first, first + n): the CPU one leaf per call from its threads, a GPU
+     * all in one.  worker < nthread: no other call with this number runs at the same time, so it may name working memory. */
+    void (*each_leaf)(backend *, int nleaf, void (*work)(void *ctx, int first, int n, int worker), void *ctx);
 
     /* Borders: rectangles of nt frames and all channels to and from a buffer [rect][nt][nchan][ny][nx]; offset of a rect counts pixels of one
      * frame and channel, so it starts at offset * nt * nchan. */
@@ -171,7 +172,8 @@ typedef struct backend_ops {
 struct backend {
     const backend_ops *ops;
     void *own;
-    int nthread;
+    int nthread;          /* workers of each_leaf */
+    bool one_leaf_a_call; /* of each_leaf; else all leaves in one */
     size_t bytes_now, bytes_peak; /* of backend memory */
 };
 

@@ -79,17 +79,17 @@ void cpu_reserve(backend *be, int64_t n)
     }
 }
 
-static void cpu_each_leaf(backend *be, int nleaf, void (*work)(void *ctx, int first, int n), void *ctx)
+static void cpu_each_leaf(backend *be, int nleaf, void (*work)(void *ctx, int first, int n, int worker), void *ctx)
 {
     if (be->nthread == 1 || nleaf == 1) {
         for (int l = 0; l < nleaf; l++) {
-            work(ctx, l, 1);
+            work(ctx, l, 1, 0);
         }
         return;
     }
 #pragma omp parallel for schedule(dynamic, 1) num_threads(be->nthread)
     for (int l = 0; l < nleaf; l++) {
-        work(ctx, l, 1);
+        work(ctx, l, 1, omp_get_thread_num());
     }
 }
 
@@ -201,6 +201,7 @@ backend *cpu_open(int nthread)
     be->ops = &cpu_ops;
     be->own = own;
     be->nthread = nthread < 1 ? 1 : nthread;
+    be->one_leaf_a_call = true;
     own->scratch = MEMORY_NEW(real *, be->nthread);
     omp_set_num_threads(be->nthread); /* so that scratch made elsewhere for omp_get_max_threads() fits */
     return be;

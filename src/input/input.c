@@ -231,13 +231,9 @@ static void apply_override(input *in, const char *override)
     }
 }
 
-void input_graft(input *in, const char *path, const char *yaml, const char *origin)
+/* Applies the overrides of `path` and of what is below it again. */
+static void override_below(input *in, const char *path)
 {
-    input_node *node = tree_parse(in, yaml, strlen(yaml), tree_text(in, "%s", origin));
-    const char *wrong = place(in, path, node);
-    if (wrong) {
-        tree_problem_add(in, PROBLEM_PLAIN, NULL, (position){node->at.file, 0, 0}, wrong);
-    }
     size_t n = strlen(path);
     for (int i = 0; i < in->noverride; i++) {
         const char *text = in->overrides[i] + strlen("--set ");
@@ -245,6 +241,44 @@ void input_graft(input *in, const char *path, const char *yaml, const char *orig
             apply_override(in, in->overrides[i]);
         }
     }
+}
+
+void input_graft(input *in, const char *path, const char *yaml, const char *origin)
+{
+    input_node *node = tree_parse(in, yaml, strlen(yaml), tree_text(in, "%s", origin));
+    const char *wrong = place(in, path, node);
+    if (wrong) {
+        tree_problem_add(in, PROBLEM_PLAIN, NULL, (position){node->at.file, 0, 0}, wrong);
+    }
+    override_below(in, path);
+}
+
+/* A node and all below it, with the places where they were written. */
+static input_node *copy(input *in, const input_node *n)
+{
+    input_node *c = tree_node(in, n->kind, n->at);
+    c->text = n->text;
+    c->plain = n->plain;
+    c->broken = n->broken;
+    for (int i = 0; i < n->nitem; i++) {
+        tree_append(c, copy(in, n->items[i]), n->items[i]->key, n->items[i]->key_at);
+    }
+    return c;
+}
+
+void input_replace(input *in, const input_node *old, const input_node *with, const char *const kept[], int nkept)
+{
+    ASSERT(old->kind == NODE_MAP && with->kind == NODE_MAP);
+    const char *path = tree_path(old, NULL);
+    input_node *item = copy(in, with);
+    for (int k = 0; k < nkept; k++) {
+        const input_node *n = tree_find(old, kept[k]);
+        if (n && !tree_find(item, kept[k])) {
+            tree_append(item, copy(in, n), kept[k], n->key_at);
+        }
+    }
+    tree_replace((input_node *)old, item); /* const to callers, who may not change what they hold */
+    override_below(in, path);
 }
 
 void input_set(input *in, const char *path, const char *yaml)

@@ -84,6 +84,10 @@ void input_where(const input_node *n, const char **file, int *line, int *column)
  * start with that path are applied again, so that --set reaches into a preset. */
 void input_graft(input *in, const char *path, const char *yaml, const char *origin);
 
+/* Puts a copy of the mapping `with` in place of the mapping `old`, e.g. one stage of a preset; those of the keys `kept` that it does not give
+ * are taken from `old`.  Problems with it name the place where `with` was written; overrides as with input_graft. */
+void input_replace(input *in, const input_node *old, const input_node *with, const char *const kept[], int nkept);
+
 /* Puts a value at `path` without asking the overrides again: what the program settled, for input_effective to print ("model.preset",
  * "none" once its stages are written out). */
 void input_set(input *in, const char *path, const char *yaml);

@@ -108,7 +108,17 @@ static view make_view(const model *m, const output *o)
               .tile = o->cells ? o->cells->tile : m->tile, .nleaf = m->world.nleaf, .nchan = o->nchan, .halo = o->halo, .leaf_stride = o->leaf_stride,
               .frame_stride = o->frame_stride, .chan_stride = o->chan_stride, .row_stride = o->row_stride,
               .pad_ny = o->cells ? 1 : g->tile_ny, .pad_nx = o->cells ? o->cells->pad : g->tile_nx};
+    if (o->passing && m->be->one_leaf_a_call) {
+        v.leaf_stride = 0;
+    }
     return v;
+}
+
+void model_keep(model *m, int i)
+{
+    ASSERT(!m->be && i >= 0 && i < m->noutput);
+    m->output[i].kept = true;
+    model_plan_passing(m);
 }
 
 /* Everything before step 0: histories at rest, states at their start. */
@@ -118,7 +128,8 @@ static void start(model *m)
     for (int i = 0; i < m->noutput; i++) {
         output *o = &m->output[i];
         for (int l = 0; l < m->world.nleaf; l++) {
-            ops->fill(m->be, o->data + l * o->leaf_stride, (real)(o->past == PAST_ZERO ? 0 : o->rest), o->hist * o->frame_stride);
+            dreal *past = o->passing ? m->state + l * m->nstate + o->state_at : o->data + l * o->leaf_stride;
+            ops->fill(m->be, past, (real)(o->past == PAST_ZERO ? 0 : o->rest), o->hist * o->frame_stride);
         }
     }
     for (int i = 0; i < m->nstage; i++) {
@@ -142,7 +153,9 @@ void model_attach(model *m, backend *be)
     int nleaf = m->world.nleaf > 0 ? m->world.nleaf : 1;
     for (int i = 0; i < m->noutput; i++) {
         output *o = &m->output[i];
-        o->data = be->ops->alloc(be, o->leaf_stride * nleaf);
+        bool small = o->passing && be->one_leaf_a_call;
+        o->worker_stride = small ? (o->leaf_stride + 15) / 16 * 16 : o->leaf_stride * nleaf;
+        o->data = be->ops->alloc(be, o->worker_stride * (o->passing ? be->nthread : 1));
         o->v = make_view(m, o);
     }
     m->state = be->ops->alloc(be, m->nstate * nleaf);
@@ -171,30 +184,59 @@ typedef struct run {
     int nt;
 } run;
 
-static void run_leaves(void *ctx, int first, int n)
+static bool made_by(const output *o, int first, int count)
+{
+    return o->stage >= first && o->stage < first + count;
+}
+
+/* Output i as the stages of one call see it. */
+static view output_view(const model *m, int i, int first, int n, int worker)
+{
+    view v = view_of_leaf(m->output[i].v, first, n);
+    if (m->output[i].passing) {
+        v.at += worker * m->output[i].worker_stride;
+    }
+    return v;
+}
+
+/* Histories of the passing outputs of a group: from the leaves' states into working memory, and the last frames back. */
+static void carry_history(const run *r, int first, int n, int worker, bool back)
+{
+    model *m = r->m;
+    for (int i = 0; i < m->noutput; i++) {
+        const output *o = &m->output[i];
+        for (int l = 0; o->passing && o->hist > 0 && made_by(o, r->g->first, r->g->count) && l < n; l++) {
+            dreal *frames = o->data + worker * o->worker_stride + l * o->v.leaf_stride, *state = m->state + (first + l) * m->nstate + o->state_at;
+            if (back) {
+                m->be->ops->move(m->be, state, frames + r->nt * o->frame_stride, o->hist * o->frame_stride);
+            } else {
+                m->be->ops->move(m->be, frames, state, o->hist * o->frame_stride);
+            }
+        }
+    }
+}
+
+static void run_leaves(void *ctx, int first, int n, int worker)
 {
     const run *r = ctx;
     model *m = r->m;
+    carry_history(r, first, n, worker, false);
     for (int i = r->g->first; i < r->g->first + r->g->count; i++) {
         stage *s = &m->stage[i];
         stage_call c = {.be = m->be, .services = r->g->coupled ? &m->services : NULL, .first = first, .nleaf = n, .step0 = r->step0, .nt = r->nt, .nin = s->nin,
-                        .out = view_of_leaf(m->output[s->out].v, first, n), .state_stride = m->nstate, .spikes = s->spikes ? s->spikes + first : NULL};
+                        .out = output_view(m, s->out, first, n, worker), .state_stride = m->nstate, .spikes = s->spikes ? s->spikes + first : NULL};
         if (s->second >= 0) {
-            c.second = view_of_leaf(m->output[s->second].v, first, n);
+            c.second = output_view(m, s->second, first, n, worker);
         }
         for (int k = 0; k < s->nin; k++) {
-            c.in[k] = view_of_leaf(input_view(m, s, k), first, n);
+            c.in[k] = view_at_frame(output_view(m, s->in[k], first, n, worker), -s->delay[k]);
         }
         for (int k = 0; k < s->plan.nstate; k++) {
             c.state[k] = m->state + first * m->nstate + s->state_at[k];
         }
         s->type->forward(s->own, &c);
     }
-}
-
-static bool made_by(const output *o, int first, int count)
-{
-    return o->stage >= first && o->stage < first + count;
+    carry_history(r, first, n, worker, true);
 }
 
 /* The first frame stands for all that came before it, where a stage asks for that. */
@@ -227,13 +269,14 @@ static void settle(model *m, const run *r, int first, int count)
 }
 
 /* The last frames go before frame 0; the chunk's own frames stay readable. */
-static void keep_history(void *ctx, int first, int n)
+static void keep_history(void *ctx, int first, int n, int worker)
 {
+    (void)worker;
     const run *r = ctx;
     model *m = r->m;
     for (int i = 0; i < m->noutput; i++) {
         const output *o = &m->output[i];
-        for (int l = first; o->hist > 0 && l < first + n; l++) {
+        for (int l = first; o->hist > 0 && !o->passing && l < first + n; l++) {
             dreal *leaf = o->data + l * o->leaf_stride;
             m->be->ops->move(m->be, leaf, leaf + r->nt * o->frame_stride, o->hist * o->frame_stride);
         }
@@ -253,7 +296,7 @@ void model_forward(model *m, int64_t step0, int nt)
     for (int i = 0; i < m->ngroup; i++) {
         r.g = &m->group[i];
         if (r.g->coupled) {
-            run_leaves(&r, 0, m->world.nleaf);
+            run_leaves(&r, 0, m->world.nleaf, 0);
             if (step0 == 0) {
                 past_is_first_frame(m, r.g->first, r.g->count);
             }
@@ -276,7 +319,7 @@ int64_t model_nstate(const model *m)
 {
     int64_t n = m->nstate;
     for (int i = 0; i < m->noutput; i++) {
-        n += m->output[i].hist * m->output[i].frame_stride;
+        n += m->output[i].passing ? 0 : m->output[i].hist * m->output[i].frame_stride;
     }
     return n;
 }
@@ -287,7 +330,7 @@ void model_state_get(model *m, int leaf, real *state)
     state += m->nstate;
     for (int i = 0; i < m->noutput; i++) {
         const output *o = &m->output[i];
-        int64_t n = o->hist * o->frame_stride;
+        int64_t n = o->passing ? 0 : o->hist * o->frame_stride;
         if (n > 0) {
             m->be->ops->download(m->be, state, o->data + leaf * o->leaf_stride, n);
         }
@@ -301,7 +344,7 @@ void model_state_set(model *m, int leaf, const real *state)
     state += m->nstate;
     for (int i = 0; i < m->noutput; i++) {
         const output *o = &m->output[i];
-        int64_t n = o->hist * o->frame_stride;
+        int64_t n = o->passing ? 0 : o->hist * o->frame_stride;
         if (n > 0) {
             m->be->ops->upload(m->be, o->data + leaf * o->leaf_stride, state, n);
         }
@@ -330,7 +373,7 @@ const char *model_not_finite(model *m, int nt)
         const output *o = &m->output[i];
         real *frame = MEMORY_NEW(real, o->frame_stride);
         bool fine = true;
-        for (int l = 0; fine && l < m->world.nleaf; l++) {
+        for (int l = 0; fine && !o->passing && l < m->world.nleaf; l++) {
             m->be->ops->download(m->be, frame, o->data + l * o->leaf_stride + (o->hist + nt - 1) * o->frame_stride, o->frame_stride);
             fine = finite_tile(o, &o->v.tile[l], frame);
         }
@@ -354,6 +397,7 @@ model_output model_output_at(const model *m, int i)
     const output *o = &m->output[i];
     const stage *s = o->stage >= 0 ? &m->stage[o->stage] : NULL;
     model_output seen = {o->name, o->unit, s ? s->type->name : "stimulus", o->nchan, o->cells, s && s->plan.spikes, o->v};
+    seen.v.nleaf = o->passing ? 0 : o->v.nleaf;
     return seen;
 }
 
@@ -403,7 +447,7 @@ model_sizes model_size(const model *m)
     model_sizes s = {0, 0, 0, 0, 0};
     size_t nleaf = (size_t)(m->world.nleaf > 0 ? m->world.nleaf : 1);
     for (int i = 0; i < m->noutput; i++) {
-        s.bytes_arrays += nleaf * (size_t)m->output[i].leaf_stride * sizeof(real);
+        s.bytes_arrays += (m->output[i].passing ? 1 : nleaf) * (size_t)m->output[i].leaf_stride * sizeof(real);
     }
     s.bytes_state = nleaf * (size_t)m->nstate * sizeof(real);
     double pixels = (double)m->world.grid.ny * m->world.grid.nx;

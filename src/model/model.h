@@ -35,6 +35,9 @@ int model_first_leaf(const model *m);
 int model_nleaf(const model *m); /* of this rank */
 const grid_tile *model_tiles(const model *m);
 
+/* Output i will be read after each model_forward.  Others may live in working memory: their view has no leaves then.  Before model_attach. */
+void model_keep(model *m, int i);
+
 /* Allocates once and builds the backend's plans; afterwards nothing allocates.  State is that before step 0. */
 void model_attach(model *m, backend *be);
 

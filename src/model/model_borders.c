@@ -69,8 +69,9 @@ void model_borders_destroy(model *m)
     }
 }
 
-static void edge_leaves(void *ctx, int first, int n)
+static void edge_leaves(void *ctx, int first, int n, int worker)
 {
+    (void)worker;
     struct {
         model *m;
         view v;

@@ -15,6 +15,11 @@ typedef struct output {
     double rest;
     enum { PAST_REST, PAST_ZERO, PAST_FIRST_FRAME } past;
     bool past_fixed;      /* some consumer reads history */
+    bool kept;            /* read after model_forward */
+    /* Made and read within one group only: it lives in a worker's own memory, overwritten leaf by leaf, and never goes through main memory; its history
+     * stands in the leaf's state. */
+    bool passing;
+    int64_t state_at, worker_stride;
     int64_t row_stride, chan_stride, frame_stride, leaf_stride;
     dreal *data;
     view v;               /* all own leaves, frame 0 after the history */
@@ -54,7 +59,7 @@ struct model {
     output output[MODEL_MAX_OUTPUT];
     group group[MODEL_MAX_STAGE];
     borders borders[MODEL_MAX_STAGE];
-    int64_t nstate;       /* reals a leaf, stages' own; history of outputs is kept with the outputs */
+    int64_t nstate_stages, nstate; /* reals a leaf: the stages' own, and with the history of passing outputs */
     dreal *state;
     backend *be;
     stage_services services;
@@ -69,6 +74,7 @@ const input_node *model_section_read(const model_setup *setup, model_section *ou
 /* model_plan.c */
 void model_plan_stages(model *m, const input_node *list);
 void model_plan_arrays(model *m);
+void model_plan_passing(model *m); /* again after model_keep */
 /* model_borders.c */
 void model_borders_attach(model *m);
 void model_borders_destroy(model *m);

@@ -216,6 +216,36 @@ static void plan_groups(model *m)
     }
 }
 
+static int group_of(const model *m, int maker)
+{
+    int g = 0;
+    while (maker >= m->group[g].first + m->group[g].count) {
+        g++;
+    }
+    return g;
+}
+
+/* Which outputs nobody needs once their group has run, and where the history of those stands. */
+void model_plan_passing(model *m)
+{
+    for (int i = 0; i < m->noutput; i++) {
+        output *o = &m->output[i];
+        o->passing = o->stage >= 0 && !o->kept && o->halo == 0 && o->past != PAST_FIRST_FRAME && !m->group[group_of(m, o->stage)].coupled;
+    }
+    for (int i = 0; i < m->nstage; i++) {
+        for (int k = 0; k < m->stage[i].nin; k++) {
+            output *o = &m->output[m->stage[i].in[k]];
+            o->passing = o->passing && group_of(m, i) == group_of(m, o->stage);
+        }
+    }
+    m->nstate = m->nstate_stages;
+    for (int i = 0; i < m->noutput; i++) {
+        output *o = &m->output[i];
+        o->state_at = m->nstate;
+        m->nstate += o->passing ? (o->hist * o->frame_stride + 15) / 16 * 16 : 0;
+    }
+}
+
 void model_plan_arrays(model *m)
 {
     for (int i = 0; i < m->nstage; i++) {
@@ -236,4 +266,6 @@ void model_plan_arrays(model *m)
         plan_strides(m, &m->output[i]);
     }
     plan_groups(m);
+    m->nstate_stages = m->nstate;
+    model_plan_passing(m);
 }

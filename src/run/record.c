@@ -61,7 +61,7 @@ static void plan_buffers(record *r)
     }
 }
 
-record *record_plan(input *in, const input_node *section, const model *m, const record_facts *facts)
+record *record_plan(input *in, const input_node *section, model *m, const record_facts *facts)
 {
     record *r = MEMORY_NEW(record, 1);
     r->facts = *facts;
@@ -72,6 +72,12 @@ record *record_plan(input *in, const input_node *section, const model *m, const 
     record_read(r, section);
     if (m && input_nproblem(in) == before) {
         r->chunk_steps = model_chunk_steps(m);
+        for (int i = 0; i < r->nmap; i++) {
+            model_keep(m, r->map[i].output);
+        }
+        for (int i = 0; i < r->nreport; i++) {
+            model_keep(m, r->report[i].output);
+        }
         plan_buffers(r);
     }
     return r;

@@ -24,9 +24,10 @@ typedef struct record_facts {
     uint64_t seed;
 } record_facts;
 
-/* Checks the `record` section (NULL: not given) against the model (names of stages, regions, cadence, cells); problems go on the list.  Never NULL.
+/* Checks the `record` section (NULL: not given) against the model (names of stages, regions, cadence, cells); problems go on the list.  What is
+ * recorded is kept by the model (model_keep).  Never NULL.
  * m NULL, as the model has problems itself: only the form is checked. */
-record *record_plan(input *in, const input_node *section, const model *m, const record_facts *facts);
+record *record_plan(input *in, const input_node *section, model *m, const record_facts *facts);
 void record_destroy(record *r);
 size_t record_bytes_buffer(const record *r); /* host memory of this rank */
 double record_bytes_total(const record *r);  /* of the finished file, without spikes */

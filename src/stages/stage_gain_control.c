@@ -100,8 +100,9 @@ static view kept(const stage_call *c, int first, int n, int t)
     return c->second.at ? view_at_frame(view_of_leaf(c->second, first, n), t) : c->second;
 }
 
-static void leaves(void *ctx, int first, int n)
+static void leaves(void *ctx, int first, int n, int worker)
 {
+    (void)worker;
     step *s = ctx;
     const stage_call *c = s->c;
     view v = view_at_frame(view_of_leaf(c->out, first, n), s->t), current = view_at_frame(view_of_leaf(c->in[0], first, n), s->t);
@@ -109,8 +110,9 @@ static void leaves(void *ctx, int first, int n)
                          kept(c, first, n, s->t));
 }
 
-static void convis_pool(void *ctx, int first, int n)
+static void convis_pool(void *ctx, int first, int n, int worker)
 {
+    (void)worker;
     step *s = ctx;
     const stage_call *c = s->c;
     view before = view_at_frame(view_of_leaf(c->out, first, n), s->t - 1);
@@ -118,8 +120,9 @@ static void convis_pool(void *ctx, int first, int n)
                        s->o->leaf_sum + first);
 }
 
-static void convis_leaves(void *ctx, int first, int n)
+static void convis_leaves(void *ctx, int first, int n, int worker)
 {
+    (void)worker;
     step *s = ctx;
     const stage_call *c = s->c;
     view v = view_at_frame(view_of_leaf(c->out, first, n), s->t), current = view_at_frame(view_of_leaf(c->in[0], first, n), s->t);

@@ -58,8 +58,9 @@ typedef struct step {
     int t;
 } step;
 
-static void leaves(void *ctx, int first, int n)
+static void leaves(void *ctx, int first, int n, int worker)
 {
+    (void)worker;
     step *s = ctx;
     const stage_call *c = s->c;
     view u = view_at_frame(view_of_leaf(c->in[0], first, n), s->t), y = view_at_frame(view_of_leaf(c->out, first, n), s->t);
