@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Malformed inputs, end to end: exit code 65 (66: cannot be opened) within 5 s, one line for each problem with file, line, key and what is
 wanted, nothing else on stderr, and no file left behind.   test_bad_input.py BUILD_FOLDER"""
+import concurrent.futures
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 import h5py
@@ -80,7 +82,6 @@ CASES = [
     ("duplicate key", ("  step: 1 ms", "  step: 1 ms\n  step: 2 ms"), ["step", "twice", "3"], 4),
     ("anchor", ("duration: 20 ms", "duration: &d 20 ms"), ["anchor"]),
     ("not UTF-8", ("kind: drifting", "kind: dr\udcffing"), ["UTF-8"]),
-    ("empty file", (GOOD, ""), ["empty"], 0),
     ("a list for a section", ("  duration: 20 ms\n  step: 1 ms\n", "  - 1\n  - 2\n"), ["run", "list", "mapping"], 1),
     # keys of every section
     ("unknown section", ("record:", "rekord:"), ["rekord", "'record'"]),
@@ -98,7 +99,7 @@ CASES = [
     ("wrong unit", ("sigma: 0.2 deg", "sigma: 0.2 s"), ["opl.sigma", "'0.2 s' is a time", "deg, arcmin, arcsec, rad"]),
     ("missing unit", ("tau: 10 ms", "tau: 10"), ["low.tau", "unit", "s, ms, us, min, h"]),
     ("unknown unit", ("tau: 10 ms", "tau: 10 msec"), ["low.tau", "msec", "ms"]),
-    ("negative tau", ("tau: 10 ms", "tau: -10 ms"), ["low.tau", "'-10 ms'", "range", "1000 s"]),
+    ("negative tau", ("tau: 10 ms", "tau: -10 ms"), ["low.tau", "'-10 ms'", "range", "0 to 1000000 s"]),
     ("negative sigma", ("sigma: 0.2 deg", "sigma: -0.2 deg"), ["opl.sigma", "'-0.2 deg'", "range"]),
     ("not a number", ("sigma: 0.2 deg", "sigma: wide"), ["opl.sigma", "'wide'", "number"]),
     ("NaN as a number", ("sigma: 0.2 deg", "sigma: nan deg"), ["opl.sigma", "nan"]),
@@ -110,11 +111,11 @@ CASES = [
     ("too many tiles", ("  resolution: 10 /deg", "  resolution: 10 /deg\n  tiles: [1, 90]"), ["field: tiles", "90", "24"], 7),
     ("sigma larger than the field", ("sigma: 0.2 deg", "sigma: 90 deg"), ["opl", "sigma", "90 deg", "24 x 20"]),
     # stages
-    ("unknown stage type", ("type: lowpass", "type: lowpas"), ["unknown stage type 'lowpas'", "'lowpass'", "gain_control"]),
-    ("unknown input stage", ("input: low,", "input: lwo,"), ["'rate'", "'lwo'", "'low'"]),
+    ("unknown stage type", ("type: lowpass", "type: lowpas"), ["low.type", "unknown stage type 'lowpas'", "lowpass", "gain_control"]),
+    ("unknown input stage", ("input: low,", "input: lwo,"), ["'rate'", "'lwo'", "stimulus, opl, low"]),
     ("stage used before it is defined", ("input: low,", "input: cells,"), ["'rate'", "'cells'", "below"]),
     ("stage that reads itself", ("input: opl,", "input: low,"), ["'low'", "itself"]),
-    ("two stages of one name", ("name: low,", "name: opl,"), ["opl", "taken", "line 14"]),
+    ("two stages of one name", ("name: low,", "name: opl,"), ["'opl'", "taken", "earlier"]),
     ("name with a slash", ("name: low,", "name: lo/w,"), ["lo/w", "letters, digits"]),
     ("no input", (", input: low,", ","), ["'rate'", "1 input", "0 given"]),
     ("two inputs of one", ("input: low,", "inputs: [low, opl],"), ["'rate'", "1 input", "2 given"]),
@@ -130,7 +131,7 @@ CASES = [
     ("kernel file missing", (BLUR, conv("none.h5:/k")), ["kernel", "none.h5", "No such file"]),
     ("kernel without a dataset", (BLUR, conv("data.h5")), ["kernel", "FILE.h5:/dataset"]),
     ("kernel dataset missing", (BLUR, conv("data.h5:/kk")), ["kernel", "data.h5", "/kk"]),
-    ("kernel of rank 2", (BLUR, conv("data.h5:/flat")), ["kernel", "/flat", "2", "[t][y][x]"]),
+    ("kernel of rank 2", (BLUR, conv("data.h5:/flat")), ["kernel", "/flat", "3 to 5 dimensions", "[t][y][x]"]),
     ("kernel with NaN", (BLUR, conv("data.h5:/nan")), ["kernel", "value 7", "finite"]),
     ("kernel larger than the field", (BLUR, conv("data.h5:/large")), ["kernel", "25", "24 x 20"]),
     ("kernel that is no HDF5", (BLUR, conv("text.h5:/k")), ["kernel", "text.h5", "HDF5"]),
@@ -138,17 +139,18 @@ CASES = [
     # films and arrays
     ("unknown stimulus", ("type: grating", "type: gratin"), ["stimulus.type", "'gratin'", "grating"]),
     ("movie missing", shown("type: movie; file: none.mp4"), ["stimulus", "file", "none.mp4", "No such file"], 9),
-    ("movie cut short", shown("type: movie; file: cut.mkv"), ["stimulus", "cut.mkv"], 9),
+    ("movie cut short", shown("type: movie; file: cut.mkv") + ("duration: 20 ms", "duration: 400 ms"), ["ends after 0.16 s", "0.4 s"], 7),
+    ("movie whose end is gone", shown("type: movie; file: gone.mp4") + ("duration: 20 ms", "duration: 400 ms"), ["gone.mp4", "frame"], None),
     ("movie without its end", shown("type: movie; file: cut.mp4"), ["stimulus", "cut.mp4"], 9),
     ("not a movie", shown("type: movie; file: text.h5"), ["stimulus", "text.h5"], 9),
     ("movie too short", shown("type: movie; file: film.mkv") + ("duration: 20 ms", "duration: 9 s"), ["0.4 s", "9 s", "loop"], 7),
     ("start after the movie's end", shown("type: movie; file: film.mkv; start: 3 s"), ["start", "0.4 s", "3 s"], 10),
-    ("image that is no image", shown("type: image; file: text.h5"), ["stimulus", "text.h5", "PNG"], 9),
+    ("image that is no image", shown("type: image; file: text.h5"), ["stimulus", "text.h5", "picture"], 9),
     ("dataset missing", shown("type: dataset; file: data.h5:/none"), ["stimulus", "data.h5", "/none"], 9),
     ("dataset of rank 2", shown("type: dataset; file: data.h5:/flat"), ["stimulus", "/flat", "2 dimensions", "[time, y, x]"], 9),
-    ("NaN in a dataset", shown("type: dataset; file: data.h5:/frames"), ["frames", "frame 9", "not finite"], None),
+    ("NaN in a dataset", shown("type: dataset; file: data.h5:/frames"), ["frames", "frame 9", "row 3, column 3", "nan"], None),
     ("npy cut short", shown("type: npy; file: cut.npy"), ["stimulus", "cut.npy"], 9),
-    ("npy with NaN", shown("type: npy; file: nan.npy"), ["nan.npy", "frame 9", "not finite"], None),
+    ("npy with NaN", shown("type: npy; file: nan.npy"), ["nan.npy", "frame 9", "row 3, column 3", "nan"], None),
     # record
     ("record of an unknown stage", ("stage: opl", "stage: olp"), ["record.maps", "'olp'", "opl"]),
     ("map of cells", ("stage: opl", "stage: cells"), ["record.maps", "'cells'", "map"]),
@@ -159,7 +161,7 @@ CASES = [
     # presets
     ("unknown preset", preset("  preset: cat\n"), ["model.preset", "'cat'", "cat-x"]),
     ("preset and stages", ("  stages:", "  preset: cat-x\n  stages:"), ["preset", "stages", "one or the other"], None),
-    ("preset without its file", preset("  preset: virtualretina\n"), ["model", "file", "retina.xml"], 13),
+    ("preset without its file", preset("  preset: virtualretina\n"), ["model", "file", "retina.xml"]),
     ("file without its preset", preset("  preset: cat-x\n  file: retina.xml\n"), ["model", "file", "virtualretina"], 14),
     # command line
     ("--set below a value", None, ["--set run.step.size=1", "run.step"], None, ["--set", "run.step.size=1"]),
@@ -170,6 +172,7 @@ CASES = [
 
 # Changes of RETINA: name, from, to, pieces; the line is the one in the XML file.
 XML_CASES = [
+    ("missing file", "", "", ["No such file"], 0),
     ("malformed", "</outer-plexiform-layer>", "</outer-plexiform>", ["well-formed"]),
     ("unknown attribute", "<outer-plexiform-layer>", '<outer-plexiform-layer colour="1">', ["colour", "not used"]),
     ("unknown element", "</retina>\n", "<amacrine/>\n</retina>\n", ["<amacrine>", "not used", "ganglion-layer"]),
@@ -195,14 +198,15 @@ def make_films(folder):
         return os.path.join(folder, name)
 
     film = ["-f", "lavfi", "-i", "testsrc=size=48x40:rate=25:duration=0.4"]
-    for name, codec in (("film.mkv", "ffv1"), ("film.mp4", "mpeg4")):
+    for name, codec in (("film.mkv", ["ffv1"]), ("film.mp4", ["mpeg4"]), ("fast.mp4", ["mpeg4", "-movflags", "+faststart"])):
         try:
-            subprocess.run(["ffmpeg", "-v", "error", "-y"] + film + ["-c:v", codec, at(name)], check=True)
+            subprocess.run(["ffmpeg", "-v", "error", "-y"] + film + ["-c:v"] + codec + [at(name)], check=True)
         except (OSError, subprocess.CalledProcessError):
             print(f"skipped: no ffmpeg to make {name}")
             return False
     cut(at("film.mkv"), at("cut.mkv"), 0.5)
     cut(at("film.mp4"), at("cut.mp4"), 0.5)
+    cut(at("fast.mp4"), at("gone.mp4"), 0.6)
     return True
 
 
@@ -262,6 +266,22 @@ def judge(checks, name, folder, before, outcome, code, wanted):
         os.remove(os.path.join(folder, file))
 
 
+def in_order(jobs):
+    """Runs (function, arguments) three at a time."""
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(*job) for job in jobs]:
+            done.result()
+
+
+def own_folder(folder):
+    """A new folder with the files of this one."""
+    own = tempfile.mkdtemp(dir=folder)
+    for name in os.listdir(folder):
+        if os.path.isfile(os.path.join(folder, name)):
+            os.link(os.path.join(folder, name), os.path.join(own, name))
+    return own
+
+
 def changed(edits):
     """GOOD with replacements, and the line on which the last of them stands."""
     text, line = GOOD, 0
@@ -272,42 +292,42 @@ def changed(edits):
     return text, line
 
 
-def yaml_cases(checks, build, folder, films):
+def yaml_case(checks, build, shared, number):
+    name, edits, pieces, *more = CASES[number]
+    folder = own_folder(shared)
     path = os.path.join(folder, "case.yaml")
-    for number, (name, edits, pieces, *more) in enumerate(CASES):
-        text, line = changed(edits)
-        if "film." in text or "cut.m" in text:
-            if not films:
-                print(f"skipped: {name}")
-                continue
-        line = more[0] if more else line
-        where = [] if line is None else [path + (f":{line}:" if line else ":")]
-        with open(path, "w", errors="surrogateescape") as f:
-            f.write(text)
-        before = set(os.listdir(folder))
-        in_frames = "NaN in a" in name or "npy with NaN" in name  # seen when the frame is shown
-        ranks = 2 if number % 6 == 0 or in_frames else 1
-        command = "simulate" if number % 2 == 0 or in_frames else "validate"
-        outcome = run(build, folder, command, path, ranks, more[1] if len(more) > 1 else [])
-        judge(checks, f"{name} ({command}, {ranks} rank{'s' * (ranks > 1)})", folder, before, outcome, 65, [where + pieces])
+    text, line = changed(edits)
+    line = more[0] if more else line
+    where = [] if line is None else [path + (f":{line}:" if line else ":")]
+    with open(path, "w", errors="surrogateescape") as f:
+        f.write(text)
+    before = set(os.listdir(folder))
+    in_frames = "NaN in a" in name or "npy with NaN" in name or "is gone" in name  # seen when the frame is shown
+    ranks = 2 if number % 8 == 0 or in_frames else 1
+    command = "simulate" if number % 2 == 0 or in_frames else "validate"
+    outcome = run(build, folder, command, path, ranks, more[1] if len(more) > 1 else [])
+    judge(checks, f"{name} ({command}, {ranks} rank{'s' * (ranks > 1)})", folder, before, outcome, 65, [where + pieces])
 
 
-def xml_cases(checks, build, folder):
+def needs_film(case):
+    return case[1] is not None and re.search(r"film\.|cut\.m|gone", changed(case[1])[0])
+
+
+def xml_case(checks, build, shared, number):
+    name, old, new, pieces, *more = XML_CASES[number]
+    folder = own_folder(shared)
     path, xml = os.path.join(folder, "case.yaml"), os.path.join(folder, "retina.xml")
     with open(path, "w") as f:
         f.write(changed(preset() + ("stage: opl, every: 2 ms", "stage: opl"))[0])
-    for number, (name, old, new, pieces, *more) in enumerate([("missing file", "", "", ["No such file"], 0)] + XML_CASES):
-        if os.path.exists(xml):
-            os.remove(xml)
-        if old:
-            assert RETINA.count(old) == 1, old
-            with open(xml, "w") as f:
-                f.write(RETINA.replace(old, new))
-        line = more[0] if more else RETINA[:RETINA.index(old)].count("\n") + 1
-        where = [xml + (f":{line}" if line else ":")] if line is not None else [xml]
-        before = set(os.listdir(folder))
-        outcome = run(build, folder, "simulate", path, 1 + number % 2, [])
-        judge(checks, f"XML: {name}", folder, before, outcome, 65, [where + pieces])
+    if old:
+        assert RETINA.count(old) == 1, old
+        with open(xml, "w") as f:
+            f.write(RETINA.replace(old, new))
+    line = more[0] if more else RETINA[:RETINA.index(old)].count("\n") + 1
+    where = [xml + (f":{line}" if line else ":")] if line is not None else [xml]
+    before = set(os.listdir(folder))
+    outcome = run(build, folder, "simulate", path, 2 if number == 1 else 1, [])
+    judge(checks, f"XML: {name}", folder, before, outcome, 65, [where + pieces])
 
 
 def several_at_once(checks, build, folder):
@@ -319,12 +339,16 @@ def several_at_once(checks, build, folder):
     outcome = run(build, folder, "validate", path, 2, [])
     judge(checks, "several problems, all listed", folder, before, outcome, 65,
           [[":3:", "'step'"], [":9:", "'drifting'"], [":15:", "'-10 ms'"], [":16:", "'lwo'"]])
-    lines = [int(m.group(1)) for m in re.finditer(r"many\.yaml:(\d+):", outcome[1])]
-    checks.check(lines == sorted(lines) and len(lines) >= 4, f"in order of lines, each once: {lines}")
+    order = [int(m.group(1)) for m in re.finditer(r"many\.yaml:(\d+):", outcome[1])]
+    checks.check(order == sorted(order) and len(order) >= 4, f"in order of lines: {order}")
+    with open(path, "w") as f:
+        f.write("")
+    judge(checks, "empty file", folder, before, run(build, folder, "validate", path, 1, []), 65,
+          [["field.resolution", "missing"], ["field", "size or pixels"], ["stimulus", "missing"], ["model", "missing"]])
 
 
 def not_opened(checks, build, folder):
-    for name, path, why in (("missing", "none.yaml", "No such file"), ("a folder", ".", "folder"), ("below a file", "text.h5/in.yaml", "Not a directory")):
+    for name, path, why in (("missing", "none.yaml", "No such file"), ("a folder", ".", "directory"), ("below a file", "text.h5/in.yaml", "Not a directory")):
         for ranks in (1, 2):
             path_ = os.path.join(folder, path)
             outcome = run(build, folder, "simulate", path_, ranks, [])
@@ -340,8 +364,8 @@ def main(build):
             f.write(GOOD)
         code, text, _ = run(build, folder, "validate", good, 1, [])
         checks.check(code == 0, f"the input that is spoilt below is good {text if code else ''}")
-        yaml_cases(checks, build, folder, films)
-        xml_cases(checks, build, folder)
+        jobs = [(yaml_case, checks, build, folder, i) for i in range(len(CASES)) if films or not needs_film(CASES[i])]
+        in_order(jobs + [(xml_case, checks, build, folder, i) for i in range(len(XML_CASES))])
         several_at_once(checks, build, folder)
         not_opened(checks, build, folder)
     checks.done()

@@ -1,8 +1,10 @@
 # shellcheck shell=sh
 # steps.sh - what the scripts of tools/ share; sourced from the repository root.
 
-# Open MPI in containers and on small machines: root may run, more ranks than cores may run, no ptrace-based copies.
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
+# Open MPI in containers and on small or busy machines: root may run, more ranks than cores may run, ranks are not tied to cores and give way
+# while they wait, no ptrace-based copies.
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1
+export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl_vader_single_copy_mechanism=none
 
 started=$(date +%s)
 step() { # heading with the seconds since the start

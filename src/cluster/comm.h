@@ -32,7 +32,7 @@ void *comm_exchange(const void *send, const size_t *send_bytes, size_t *recv_byt
  * mine[count of own leaves][n] -> total[n] on every rank. */
 void comm_leaf_sum(const grid *g, const double *mine, int n, double *total);
 
-/* Collective.  Exchanges border buffers with every peer of b (self: a copy): for peer i, send[i] of send_px*nvalue reals goes out and
+/* Collective.  Exchanges border buffers with every peer of b (self: a copy, or nothing if send[i] and recv[i] are one): for peer i, send[i] of send_px*nvalue reals goes out and
  * recv[i] of recv_px*nvalue reals comes in. */
 void comm_swap(const grid_borders *b, int nvalue, real *const send[], real *const recv[]);
 

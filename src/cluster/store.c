@@ -461,6 +461,9 @@ void store_need_space(store *s, size_t bytes)
     char *folder = folder_of(s->path);
     if (statvfs(folder, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < bytes + SPARE_BYTES) {
         unlink(s->lock);
+        if (!s->begun) {
+            unlink(s->part);
+        }
         error_fatal(EXIT_IO, "disk full: '%s' has %.1f MB left in '%s', %.1f MB are needed; free some space or choose another --out", s->path,
                     (double)fs.f_bavail * (double)fs.f_frsize * 1e-6, folder, (double)(bytes + SPARE_BYTES) * 1e-6);
     }

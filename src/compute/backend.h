@@ -57,6 +57,7 @@ typedef struct conv_info {           /* what the plan chose, for --plan, log and
     int hist;                        /* frames of input history read before the chunk (DIRECT, SEPARABLE: kt-1; FFT: 0) */
     int halo_before, halo_after;     /* pixels read before/after the tile: (k-1)-k/2 and k/2; halo needed is their maximum */
     double flop_per_frame, bytes_per_frame;
+    double bytes_held, bytes_thread; /* of the plan (kernel, its spectra), and of each thread's working memory besides (CPU) */
 } conv_info;
 
 /* --- blur: Gaussian smoothing of each frame ------------------------------------------------------------------------ */
@@ -77,6 +78,7 @@ typedef struct blur_plan blur_plan;
 typedef struct blur_info {
     int radius;  /* pixels read beyond the tile; DERICHE: 0, but it needs the whole field in one tile */
     double flop; /* per pixel */
+    int64_t table, scratch; /* reals that a plan holds, and that each thread works in (CPU) */
 } blur_info;
 blur_info blur_look(const blur_desc *); /* pure; for planning */
 

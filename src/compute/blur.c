@@ -45,10 +45,9 @@ static void discrete_gaussian(double t, int count, double *taps)
 
 int blur_gaussian_radius(double sigma_px)
 {
-    enum { MOST = 4096 };
+    ASSERT(sigma_px <= BLUR_MAX_SIGMA_PX);
     double t = sigma_px * sigma_px;
     int radius = (int)ceil(4 * sigma_px) + 2;
-    ASSERT(radius < MOST);
     double *taps = MEMORY_NEW(double, radius + 1);
     discrete_gaussian(t, radius + 1, taps);
     double outside = 1 - taps[0];
@@ -102,9 +101,18 @@ double blur_largest_scale(const blur_desc *d)
     return d->scaling_per_px > 0 ? blur_scale_at(d, 0, 0) : 1;
 }
 
+const double blur_level_step = 0.02;
+
+int blur_nlevel(const blur_desc *d)
+{
+    return d->scaling_per_px > 0 ? (int)ceil((blur_largest_scale(d) - 1) / blur_level_step) + 2 : 0;
+}
+
 blur_info blur_look(const blur_desc *d)
 {
-    blur_info info = {0, 30};
+    enum { COEFFICIENTS = 6 }; /* of the recursive filter, for every pixel if it grows */
+    int64_t field = (int64_t)d->field_ny * d->field_nx;
+    blur_info info = {0, 30, d->scaling_per_px > 0 ? COEFFICIENTS * field : 0, 2 * field + d->field_nx};
     switch (d->method) {
     case BLUR_GAUSSIAN:
         info.radius = blur_gaussian_radius(d->sigma_px * blur_largest_scale(d));
@@ -116,6 +124,8 @@ blur_info blur_look(const blur_desc *d)
         return info;
     }
     info.flop = 2 * (3.0 * info.radius + 1);
+    info.table = (int64_t)blur_nlevel(d) * (info.radius + 1);
+    info.scratch = (int64_t)blur_line(d, info.radius) * (d->tile_ny + 2 * info.radius + 4); /* all rows, and four to work in */
     return info;
 }
 

@@ -8,6 +8,13 @@ void blur_gaussian_taps(double sigma_px, int radius, double *taps); /* taps[0..r
 void blur_taps(const blur_desc *d, int radius, double *taps);       /* of a uniform blur, by its method                */
 double blur_scale_at(const blur_desc *d, double y, double x);       /* sigma at a pixel of the field / sigma           */
 double blur_largest_scale(const blur_desc *d);                      /* in the corners                                  */
+enum { BLUR_MAX_SIGMA_PX = 1000 };                                  /* of the FIR methods, in the corners              */
+extern const double blur_level_step;                                /* growing kernels are made for scales 1 + k step  */
+int blur_nlevel(const blur_desc *d);                                /* so many of them; 0: uniform                     */
+static inline int blur_line(const blur_desc *d, int radius)         /* padded row of tile and halo, reals              */
+{
+    return (d->tile_nx + 2 * radius + 31) / 16 * 16;
+}
 
 /* One forward and one backward pass per line:  f_i = a0 x_i + a1 x_(i-1) + b1 f_(i-1) + b2 f_(i-2),
  * g_i = a2 x_(i+1) + a3 x_(i+2) + b1 g_(i+1) + b2 g_(i+2), result f + g. */

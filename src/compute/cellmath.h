@@ -66,7 +66,7 @@ HD static inline float cell_log_float(float x)
     int32_t bits;
     memcpy(&bits, &x, sizeof bits);
     int32_t n = (bits - 0x3f3504f3) >> 23;
-    bits -= n << 23;
+    bits -= n * (1 << 23);
     float m;
     memcpy(&m, &bits, sizeof m);
     float s = (m - 1.0f) / (m + 1.0f), s2 = s * s;
@@ -82,11 +82,20 @@ HD static inline float cell_cos_turn(float u)
     return a * (1.0f + a2 * (-1.0f / 6.0f + a2 * (1.0f / 120.0f + a2 * (-1.0f / 5040.0f + a2 * (1.0f / 362880.0f - a2 * (1.0f / 39916800.0f))))));
 }
 
-/* Standard normal number from two words of random bits (Box and Muller 1958); the same in the float and the double program. */
-HD static inline float cell_normal(uint32_t b0, uint32_t b1)
+/* Two independent standard normal numbers from two words of random bits (Box and Muller 1958); the same in the float and the double program. */
+HD static inline void cell_normal_pair(uint32_t b0, uint32_t b1, float *x, float *y)
 {
     float u = ((float)(b0 >> 8) + 0.5f) * (1.0f / 16777216.0f), turn = (float)(b1 >> 8) * (1.0f / 16777216.0f);
-    return sqrtf(-2.0f * cell_log_float(u)) * cell_cos_turn(turn);
+    float radius = sqrtf(-2.0f * cell_log_float(u)), back = turn - 0.25f;
+    *x = radius * cell_cos_turn(turn);
+    *y = radius * cell_cos_turn(back < 0 ? -back : back); /* sine */
+}
+
+HD static inline float cell_normal(uint32_t b0, uint32_t b1)
+{
+    float x, y;
+    cell_normal_pair(b0, b1, &x, &y);
+    return x;
 }
 
 /* --- recurrences: one step; s is the state, advanced in place --------------------------------------------------------

@@ -98,6 +98,9 @@ static void describe_fft(const conv_desc *d, conv_info *info)
     /* Kernel spectra and state pass once for CONV_FFT_FRAMES frames; spectra of the frame itself go in and out. */
     double spectra = products_per_frequency(d) + 2.0 * (d->kt - 1) * d->nchan_in;
     info->bytes_per_frame = 2 * sizeof(real) * frequencies * (spectra / CONV_FFT_FRAMES + 2 * (d->nchan_in + d->nchan_out));
+    double spectrum = sizeof(real) * (double)conv_spectrum_reals(info), flight = (double)conv_fft_frames(d) * (d->nchan_in + d->nchan_out);
+    info->bytes_held = spectrum * products_per_frequency(d);
+    info->bytes_thread = spectrum * (flight + 2) + sizeof(real) * n; /* frames in flight; one frame before and after its rows and columns */
 }
 
 conv_info conv_describe(const conv_desc *d, enum conv_algorithm a, int nterm, int ntime)
@@ -117,8 +120,12 @@ conv_info conv_describe(const conv_desc *d, enum conv_algorithm a, int nterm, in
         double along = (d->tile_ny + d->ky - 1.0) * d->tile_nx;
         info.flop_per_frame = 2.0 * (ntime * d->kt * read + nterm * (d->kx * along + d->ky * pixels));
         info.bytes_per_frame = sizeof(real) * (read * d->kt * ntime + 2 * along * nterm + pixels * d->nchan_out);
+        info.bytes_held = sizeof(real) * ((double)ntime * d->kt + (double)nterm * (d->ky + d->kx));
+        info.bytes_thread = sizeof(real) * read * (1 + (double)((nterm + d->nchan_out - 1) / d->nchan_out));
     } else {
         info.flop_per_frame = 2 * pixels * taps * d->nchan_out * (d->nchan_in / d->groups);
+        info.bytes_held = sizeof(real) * taps * d->nchan_out * (d->nchan_in / d->groups);
+        info.bytes_thread = sizeof(int64_t) * taps * (d->nchan_in / d->groups);
     }
     return info;
 }

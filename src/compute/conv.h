@@ -6,6 +6,10 @@
 /* Spectra of real frames: fft_ny * (fft_nx/2 + 1) frequencies in blocks, each block first its real, then its imaginary parts. */
 enum { CONV_BLOCK = 64 };      /* frequencies                                        */
 enum { CONV_FFT_FRAMES = 32 }; /* frames that pass the frequency domain together      */
+static inline int conv_fft_frames(const conv_desc *d) /* a multiple of 4 */
+{
+    return d->max_nt < CONV_FFT_FRAMES ? (d->max_nt + 3) / 4 * 4 : CONV_FFT_FRAMES;
+}
 static inline int64_t conv_spectrum_reals(const conv_info *info)
 {
     int64_t frequencies = (int64_t)info->fft_ny * (info->fft_nx / 2 + 1);

@@ -95,7 +95,7 @@ static void cpu_each_leaf(backend *be, int nleaf, void (*work)(void *ctx, int fi
 
 static void cpu_pack(backend *be, int nrect, const grid_rect *rect, int nt, view x, dreal *buffer)
 {
-    (void)be;
+#pragma omp parallel for num_threads(be->nthread) if (be->nthread > 1 && nrect > 16)
     for (int r = 0; r < nrect; r++) {
         const grid_rect *q = &rect[r];
         real *to = host(buffer) + q->offset * nt * x.nchan;
@@ -110,7 +110,7 @@ static void cpu_pack(backend *be, int nrect, const grid_rect *rect, int nt, view
 
 static void cpu_unpack(backend *be, int nrect, const grid_rect *rect, int nt, view x, const dreal *buffer)
 {
-    (void)be;
+#pragma omp parallel for num_threads(be->nthread) if (be->nthread > 1 && nrect > 16)
     for (int r = 0; r < nrect; r++) {
         const grid_rect *q = &rect[r];
         const real *from = host_const(buffer) + q->offset * nt * x.nchan;

@@ -27,12 +27,25 @@ void cpu_gain_convis(backend *be, const blur_plan *p, const gain_par *par, doubl
                      int64_t adaptation_stride, view v, view keep);
 
 /* Blurs one plane.  row(ctx, y, line) gives the pixels [-radius, nx + radius) of row y of the input (y from -radius to ny + radius - 1),
- * in place or written to line; emit(ctx, y, blurred) takes row y of the result (nx pixels). */
+ * in place or written to line; emit(ctx, y, blurred) takes row y of the result (nx pixels), or, if emit is NULL, it is written to
+ * out + y out_stride. */
 typedef struct blur_io {
     void *ctx;
     const real *(*row)(void *ctx, int y, real *line);
     void (*emit)(void *ctx, int y, const real *blurred);
+    real *out;
+    int64_t out_stride;
 } blur_io;
+static inline real *blur_io_row(const blur_io *io, int y, real *line) /* where row y of the result is to be written */
+{
+    return io->emit ? line : io->out + y * io->out_stride;
+}
+static inline void blur_io_done(const blur_io *io, int y, const real *row)
+{
+    if (io->emit) {
+        io->emit(io->ctx, y, row);
+    }
+}
 void cpu_blur_plane(backend *be, const blur_plan *p, const grid_tile *tile, const blur_io *io);
 
 void cpu_scan(backend *be, enum cell_scan kind, const real par[], int npar, int nt, view x, dreal *state, int64_t state_stride, view y);

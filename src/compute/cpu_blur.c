@@ -16,20 +16,17 @@ struct blur_plan {
     int line;         /* reals of one padded row: room for nx + 2 radius */
     real *taps;       /* uniform: [radius + 1] */
     int nlevel;       /* growing: kernels for scales 1, 1 + step, ... */
-    double level_step;
     real *level_taps; /* [nlevel][radius + 1] */
     deriche_plan_field *recursive;
 };
 
 static void plan_levels(blur_plan *p)
 {
-    double largest = blur_largest_scale(&p->desc);
-    p->level_step = 0.02;
-    p->nlevel = (int)ceil((largest - 1) / p->level_step) + 2;
+    p->nlevel = blur_nlevel(&p->desc);
     p->level_taps = MEMORY_NEW(real, (size_t)p->nlevel * (size_t)(p->radius + 1));
     double *taps = MEMORY_NEW(double, p->radius + 1);
     for (int k = 0; k < p->nlevel; k++) {
-        blur_gaussian_taps(p->desc.sigma_px * (1 + k * p->level_step), p->radius, taps);
+        blur_gaussian_taps(p->desc.sigma_px * (1 + k * blur_level_step), p->radius, taps);
         for (int d = 0; d <= p->radius; d++) {
             p->level_taps[k * (p->radius + 1) + d] = (real)taps[d];
         }
@@ -40,14 +37,15 @@ static void plan_levels(blur_plan *p)
 blur_plan *cpu_blur_create(backend *be, const blur_desc *d)
 {
     blur_plan *p = MEMORY_NEW(blur_plan, 1);
+    blur_info info = blur_look(d);
     p->desc = *d;
+    cpu_reserve(be, info.scratch);
     if (d->method == BLUR_DERICHE) {
         p->recursive = deriche_field_create(d);
-        cpu_reserve(be, deriche_field_scratch(d) + 64 + 2 * (int64_t)d->field_nx);
         return p;
     }
-    p->radius = blur_look(d).radius;
-    p->line = (d->tile_nx + 2 * p->radius + 31) / 16 * 16;
+    p->radius = info.radius;
+    p->line = blur_line(d, p->radius);
     p->taps = MEMORY_NEW(real, p->radius + 1);
     double *taps = MEMORY_NEW(double, p->radius + 1);
     blur_taps(d, p->radius, taps);
@@ -58,7 +56,6 @@ blur_plan *cpu_blur_create(backend *be, const blur_desc *d)
     if (d->scaling_per_px > 0) {
         plan_levels(p);
     }
-    cpu_reserve(be, (int64_t)p->line * (d->tile_ny + 2 * p->radius + 6));
     return p;
 }
 
@@ -132,9 +129,9 @@ static void levels_of_row(const blur_plan *p, int y, int x0, int nx, int *level,
 {
     y = inside(y, p->desc.field_ny);
     for (int x = 0; x < nx; x++) {
-        double scale = blur_scale_at(&p->desc, y, x0 + x), position = (scale - 1) / p->level_step;
+        double scale = blur_scale_at(&p->desc, y, x0 + x), position = (scale - 1) / blur_level_step;
         int k = (int)position;
-        double lower = 1 + k * p->level_step, upper = lower + p->level_step;
+        double lower = 1 + k * blur_level_step, upper = lower + blur_level_step;
         level[x] = k;
         share[x] = (real)((scale * scale - lower * lower) / (upper * upper - lower * lower));
     }
@@ -151,8 +148,8 @@ static void blur_plane_growing(backend *be, const blur_plan *p, const grid_tile 
     }
     for (int y = 0; y < ny; y++) {
         levels_of_row(p, tile->y0 + y, tile->x0, nx, level, share);
-        fir_row_growing(p, between + (int64_t)(y + r) * p->line, p->line, level, share, nx, blurred);
-        io->emit(io->ctx, y, blurred);
+        fir_row_growing(p, between + (int64_t)(y + r) * p->line, p->line, level, share, nx, blur_io_row(io, y, blurred));
+        blur_io_done(io, y, blurred);
     }
 }
 
@@ -169,8 +166,8 @@ void cpu_blur_plane(backend *be, const blur_plan *p, const grid_tile *tile, cons
             fir_row(io->row(io->ctx, y, line) + r, 1, p->taps, r, nx, between + (int64_t)(y + r) * p->line);
         }
         for (int y = 0; y < ny; y++) {
-            fir_row(between + (int64_t)(y + r) * p->line, p->line, p->taps, r, nx, blurred);
-            io->emit(io->ctx, y, blurred);
+            fir_row(between + (int64_t)(y + r) * p->line, p->line, p->taps, r, nx, blur_io_row(io, y, blurred));
+            blur_io_done(io, y, blurred);
         }
     }
 }
@@ -178,9 +175,8 @@ void cpu_blur_plane(backend *be, const blur_plan *p, const grid_tile *tile, cons
 /* --- plain blur: rows are read and written in place ------------------------------------------------------------------ */
 typedef struct plain {
     const real *from;
-    real *to;
-    int64_t from_stride, to_stride;
-    int radius, nx;
+    int64_t from_stride;
+    int radius;
 } plain;
 
 static const real *plain_row(void *ctx, int y, real *line)
@@ -190,19 +186,13 @@ static const real *plain_row(void *ctx, int y, real *line)
     return c->from + y * c->from_stride - c->radius;
 }
 
-static void plain_emit(void *ctx, int y, const real *blurred)
-{
-    const plain *c = ctx;
-    memcpy(c->to + y * c->to_stride, blurred, (size_t)c->nx * sizeof(real));
-}
-
 void cpu_blur(backend *be, const blur_plan *p, int nt, view x, view y)
 {
     for (int l = 0; l < x.nleaf; l++) {
         for (int t = 0; t < nt; t++) {
             for (int c = 0; c < x.nchan; c++) {
-                plain ctx = {cpu_plane(x, l, t, c), cpu_plane(y, l, t, c), x.row_stride, y.row_stride, p->radius, x.tile[l].nx};
-                cpu_blur_plane(be, p, &x.tile[l], &(blur_io){&ctx, plain_row, plain_emit});
+                plain ctx = {cpu_plane(x, l, t, c), x.row_stride, p->radius};
+                cpu_blur_plane(be, p, &x.tile[l], &(blur_io){&ctx, plain_row, NULL, cpu_plane(y, l, t, c), y.row_stride});
             }
         }
     }
@@ -210,35 +200,29 @@ void cpu_blur(backend *be, const blur_plan *p, int nt, view x, view y)
 
 /* --- leaky heat equation: y = blur(b u + c y_before), retina.md 7.2 -------------------------------------------------- */
 typedef struct heat {
-    plain out;
     const real *u, *before;
     int64_t u_stride, before_stride;
+    int radius, nx;
     real b, c;
 } heat;
 
 static const real *heat_row(void *ctx, int y, real *line)
 {
     const heat *h = ctx;
-    int r = h->out.radius;
+    int r = h->radius;
     const real *u = h->u + y * h->u_stride - r, *before = h->before + y * h->before_stride - r;
-    for (int x = 0; x < h->out.nx + 2 * r; x++) {
+    for (int x = 0; x < h->nx + 2 * r; x++) {
         line[x] = h->b * u[x] + h->c * before[x];
     }
     return line;
-}
-
-static void heat_emit(void *ctx, int y, const real *blurred)
-{
-    plain_emit(&((heat *)ctx)->out, y, blurred);
 }
 
 void cpu_heat_step(backend *be, const blur_plan *p, real b, real c, view u, view y_before, view y)
 {
     for (int l = 0; l < u.nleaf; l++) {
         for (int k = 0; k < u.nchan; k++) {
-            heat ctx = {{NULL, cpu_plane(y, l, 0, k), 0, y.row_stride, p->radius, u.tile[l].nx},
-                        cpu_plane(u, l, 0, k), cpu_plane(y_before, l, 0, k), u.row_stride, y_before.row_stride, b, c};
-            cpu_blur_plane(be, p, &u.tile[l], &(blur_io){&ctx, heat_row, heat_emit});
+            heat ctx = {cpu_plane(u, l, 0, k), cpu_plane(y_before, l, 0, k), u.row_stride, y_before.row_stride, p->radius, u.tile[l].nx, b, c};
+            cpu_blur_plane(be, p, &u.tile[l], &(blur_io){&ctx, heat_row, NULL, cpu_plane(y, l, 0, k), y.row_stride});
         }
     }
 }
@@ -299,7 +283,7 @@ void cpu_gain_step(backend *be, const blur_plan *p, const gain_par *par, view in
                 gain_emit(&ctx, y, none);
             }
         } else {
-            cpu_blur_plane(be, p, &input.tile[l], &(blur_io){&ctx, gain_row, gain_emit});
+            cpu_blur_plane(be, p, &input.tile[l], &(blur_io){&ctx, gain_row, gain_emit, NULL, 0});
         }
     }
 }
@@ -354,6 +338,6 @@ void cpu_gain_convis(backend *be, const blur_plan *p, const gain_par *par, doubl
         ctx.mean = (real)mean;
         ctx.pooled = cpu_plane(q, l, 0, 0);
         ctx.pooled_stride = q.row_stride;
-        cpu_blur_plane(be, p, &input.tile[l], &(blur_io){&ctx, convis_row, convis_emit});
+        cpu_blur_plane(be, p, &input.tile[l], &(blur_io){&ctx, convis_row, convis_emit, NULL, 0});
     }
 }

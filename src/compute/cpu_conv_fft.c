@@ -153,7 +153,7 @@ conv_fft *conv_fft_create(const conv_desc *d, const conv_info *info, int nthread
     f->nkx = f->nx / 2 + 1;
     f->rows = d->tile_ny + d->ky - 1;
     f->nblock = (int)(conv_spectrum_reals(info) / PAIR);
-    f->frames = d->max_nt < CONV_FFT_FRAMES ? (d->max_nt + 3) / 4 * 4 : CONV_FFT_FRAMES;
+    f->frames = conv_fft_frames(d);
     ASSERT(f->rows <= f->ny && d->tile_nx + d->kx - 1 <= f->nx);
     f->kernel = MEMORY_NEW(real, (int64_t)f->nblock * PAIR * d->nchan_out * (d->nchan_in / d->groups) * d->kt);
     f->nthread = nthread;
@@ -278,7 +278,7 @@ static fft_scratch *scratch_of_thread(const conv_fft *f)
     return &f->scratch[omp_get_thread_num()];
 }
 
-/* state: [block][kt - 1][nchan_in][PAIR], oldest frame first. */
+/* state: [block][kt - 1][nchan_in][PAIR], oldest frame first; may be NULL when kt = 1. */
 void conv_fft_leaf(const conv_fft *f, int leaf, int nt, const view *x, real *state, const view *y)
 {
     const conv_desc *d = &f->desc;
@@ -291,10 +291,14 @@ void conv_fft_leaf(const conv_fft *f, int leaf, int nt, const view *x, real *sta
             transform_frame(f, s, leaf, t0 + t, x, s->in + t * in, n * in);
         }
         for (int b = 0; b < f->nblock; b++) {
-            memcpy(s->past_and_new, state + b * past, (size_t)past * sizeof(real));
+            if (past > 0) {
+                memcpy(s->past_and_new, state + b * past, (size_t)past * sizeof(real));
+            }
             memcpy(s->past_and_new + past, s->in + b * n * in, (size_t)(n * in) * sizeof(real));
             combine_block(f, n, f->kernel + b * kernel, s->past_and_new + past, s->out + b * n * out);
-            memcpy(state + b * past, s->past_and_new + n * in, (size_t)past * sizeof(real));
+            if (past > 0) {
+                memcpy(state + b * past, s->past_and_new + n * in, (size_t)past * sizeof(real));
+            }
         }
         for (int t = 0; t < n; t++) {
             result_frame(f, s, leaf, t0 + t, y, s->out + t * out, n * out);

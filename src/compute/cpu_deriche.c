@@ -1,4 +1,4 @@
-/* cpu_deriche.c - x pass, then y pass, each a forward and a backward recursion; columns go in SIMD rows.
+/* cpu_deriche.c - x pass, then y pass, each a forward and a backward recursion along every line.
  * Uniform: both recursions start in the steady state of the edge pixel, as if it went on for ever.  Growing with eccentricity, as
  * VirtualRetina has it: starts at half the edge value, and the backward recursion reads one pixel early. */
 #include "compute/cpu_deriche.h"
@@ -57,11 +57,6 @@ void deriche_field_destroy(deriche_plan_field *p)
     }
 }
 
-int64_t deriche_field_scratch(const blur_desc *d)
-{
-    return 2 * (int64_t)d->field_ny * d->field_nx + 8 * (int64_t)d->field_nx;
-}
-
 /* Coefficient k at pixel i of a line whose first pixel is `at` in the field. */
 static inline real coefficient(const deriche_plan_field *p, int k, int64_t at)
 {
@@ -114,7 +109,7 @@ static void lines_pass(const deriche_plan_field *p, const real *from, real *to, 
 void deriche_field_blur(const deriche_plan_field *p, real *scratch, const blur_io *io)
 {
     int ny = p->ny, nx = p->nx;
-    real *a = scratch + 2 * nx, *b = a + (int64_t)ny * nx, *line = b + (int64_t)ny * nx;
+    real *a = scratch, *b = a + (int64_t)ny * nx, *line = b + (int64_t)ny * nx;
     for (int y = 0; y < ny; y++) {
         memcpy(a + (int64_t)y * nx, io->row(io->ctx, y, line), (size_t)nx * sizeof(real));
     }
@@ -123,6 +118,9 @@ void deriche_field_blur(const deriche_plan_field *p, real *scratch, const blur_i
         lines_pass(p, b, a, ny, nx, nx, 1);
     }
     for (int y = 0; y < ny; y++) {
-        io->emit(io->ctx, y, a + (int64_t)y * nx);
+        if (!io->emit) {
+            memcpy(io->out + y * io->out_stride, a + (int64_t)y * nx, (size_t)nx * sizeof(real));
+        }
+        blur_io_done(io, y, a + (int64_t)y * nx);
     }
 }

@@ -7,6 +7,5 @@
 typedef struct deriche_plan_field deriche_plan_field;
 deriche_plan_field *deriche_field_create(const blur_desc *d);
 void deriche_field_destroy(deriche_plan_field *p);      /* NULL is allowed */
-int64_t deriche_field_scratch(const blur_desc *d);      /* reals */
-void deriche_field_blur(const deriche_plan_field *p, real *scratch, const blur_io *io);
+void deriche_field_blur(const deriche_plan_field *p, real *scratch, const blur_io *io); /* scratch: blur_info.scratch reals */
 #endif

@@ -8,6 +8,8 @@
 #include "compute/cellmath.h"
 #include "compute/cpu.h"
 
+enum { BLOCK = 256 }; /* cells whose numbers stay in the first cache over a chunk */
+
 struct link_table {
     int ncell_pad, nentry;
     int32_t *offset; /* [leaf][entry][cell]: entries apart, so that cells go side by side */
@@ -45,28 +47,38 @@ void cpu_link_destroy(backend *be, link_table *t)
     }
 }
 
+/* Cells [first, first + n) of one leaf, all frames: their part of the table stays in the first cache.  The four corners of a bilinear sample
+ * go in one sweep. */
+static void link_cells(const link_table *t, int64_t table, int first, int n, int nt, const real *from, int64_t from_stride, real *to, int64_t to_stride)
+{
+    int pad = t->ncell_pad;
+    const int32_t *restrict o0 = t->offset + table + first, *o1 = o0 + pad, *o2 = o1 + pad, *o3 = o2 + pad;
+    const real *restrict w0 = t->weight + table + first, *w1 = w0 + pad, *w2 = w1 + pad, *w3 = w2 + pad;
+    for (int f = 0; f < nt; f++, from += from_stride, to += to_stride) {
+        real *restrict out = to + first;
+        if (t->nentry == 4) {
+            for (int i = 0; i < n; i++) {
+                out[i] = w0[i] * from[o0[i]] + w1[i] * from[o1[i]] + w2[i] * from[o2[i]] + w3[i] * from[o3[i]];
+            }
+            continue;
+        }
+        memset(out, 0, (size_t)n * sizeof(real));
+        for (int k = 0; k < t->nentry; k++) {
+            for (int i = 0; i < n; i++) {
+                out[i] += w0[k * pad + i] * from[o0[k * pad + i]];
+            }
+        }
+    }
+}
+
 void cpu_link(backend *be, const link_table *t, int first_leaf, int nt, view x, view y)
 {
     (void)be;
     for (int l = 0; l < y.nleaf; l++) {
         int64_t table = (int64_t)(first_leaf + l) * t->nentry * t->ncell_pad;
-        int n = y.tile[l].nx;
-        for (int f = 0; f < nt; f++) {
-            const real *restrict from = cpu_plane(x, l, f, 0);
-            real *restrict to = cpu_plane(y, l, f, 0);
-            for (int k = 0; k < t->nentry; k++) {
-                const int32_t *restrict offset = t->offset + table + (int64_t)k * t->ncell_pad;
-                const real *restrict weight = t->weight + table + (int64_t)k * t->ncell_pad;
-                if (k == 0) {
-                    for (int i = 0; i < n; i++) {
-                        to[i] = weight[i] * from[offset[i]];
-                    }
-                } else {
-                    for (int i = 0; i < n; i++) {
-                        to[i] += weight[i] * from[offset[i]];
-                    }
-                }
-            }
+        for (int first = 0; first < y.tile[l].nx; first += BLOCK) {
+            int n = y.tile[l].nx - first < BLOCK ? y.tile[l].nx - first : BLOCK;
+            link_cells(t, table, first, n, nt, cpu_plane(x, l, 0, 0), x.frame_stride, cpu_plane(y, l, 0, 0), y.frame_stride);
         }
     }
 }
@@ -75,7 +87,8 @@ void cpu_link(backend *be, const link_table *t, int first_leaf, int nt, view x, 
  * Within a step the current is constant, so V relaxes to E = I/g with rate g: V(t) = E + (V0 - E) exp(-g t), and if E > 1 it reaches the
  * threshold 1 after ln((E - V0)/(E - 1))/g.  Noise is a current drawn once a step.  An adaptation conductance ga with reversal Ea adds to g
  * and pulls to Ea; it grows by delta with each spike and decays between steps. */
-enum { STATE_V, STATE_REST, STATE_ADAPT, LIF_NSTATE = 4, BLOCK = 256 };
+enum { STATE_V, STATE_REST, STATE_ADAPT };
+enum { NOISE_STEPS = 4, MOST_SPIKES = 50000 /* of a cell in one step */ };
 
 typedef struct lif_cell {
     const lif_par *par;
@@ -120,7 +133,10 @@ static int step_with_spikes(lif_cell *c, real current, spike_list *out)
                 c->rest = refractory(p, c->id, c->step, count);
                 c->adapt += (real)p->adapt_delta_hz;
                 count++;
-                ASSERT(count < 1000000);
+                if (count == MOST_SPIKES) {
+                    error_fatal(EXIT_DIVERGED, "cell %lld fires more than %d times in step %lld; give it a refractory time or a smaller current",
+                                (long long)c->id, MOST_SPIKES, (long long)c->step);
+                }
                 continue;
             }
         }
@@ -134,25 +150,33 @@ static int step_with_spikes(lif_cell *c, real current, spike_list *out)
     }
 }
 
-static void lif_noise(const lif_par *p, const int64_t *id, int64_t step, int n, const real *restrict adapt, real *restrict current)
+/* Standard normal numbers of steps 4 group .. 4 group + 3: one block of random bits serves a cell for four steps. */
+static void draw_noise(const lif_par *p, const int64_t *id, int64_t group, int n, real noise[NOISE_STEPS][BLOCK])
 {
     for (int i = 0; i < n; i++) {
-        random_block b = random_bits(p->seed, RANDOM_SPIKE_NOISE, (uint64_t)id[i], (uint64_t)step, 0);
-        real g = (real)p->leak_hz + adapt[i];
-        current[i] += (real)p->noise * (real)sqrtf(2 * (float)g / (float)p->step_s) * (real)cell_normal(b.v[0], b.v[1]);
+        random_block b = random_bits(p->seed, RANDOM_SPIKE_NOISE, (uint64_t)id[i], (uint64_t)group, 0);
+        float x[NOISE_STEPS];
+        cell_normal_pair(b.v[0], b.v[1], &x[0], &x[1]);
+        cell_normal_pair(b.v[2], b.v[3], &x[2], &x[3]);
+        for (int k = 0; k < NOISE_STEPS; k++) {
+            noise[k][i] = (real)x[k];
+        }
     }
 }
 
 /* n <= BLOCK cells, one step.  All cells first take the step as if nothing happened, side by side; the few that were refractory or
  * reached the threshold are then done again, exactly. */
 static void lif_block(const lif_par *p, int64_t step, int n, const int64_t *id, const real *current, real *restrict v, real *restrict rest,
-                      real *restrict adapt, real *restrict count, spike_list *out)
+                      real *restrict adapt, real *restrict count, const real *noise, spike_list *out)
 {
     real total[BLOCK], next[BLOCK];
     real leak = (real)p->leak_hz, dt = (real)p->step_s, reversal = (real)p->adapt_reversal;
     memcpy(total, current, (size_t)n * sizeof(real));
-    if (p->noise > 0) {
-        lif_noise(p, id, step, n, adapt, total);
+    if (noise) {
+        real size = (real)(p->noise * sqrt(2 / p->step_s));
+        for (int i = 0; i < n; i++) {
+            total[i] += size * (real)sqrtf((float)(leak + adapt[i])) * noise[i];
+        }
     }
     bool adapts = p->adapt_delta_hz != 0;
     if (adapts) {
@@ -192,9 +216,16 @@ void cpu_lif(backend *be, const lif_par *par, int64_t step0, int nt, view curren
         real *s = host(state) + l * state_stride;
         for (int first = 0; first < current.tile[l].nx; first += BLOCK) {
             int n = current.tile[l].nx - first < BLOCK ? current.tile[l].nx - first : BLOCK;
+            real noise[NOISE_STEPS][BLOCK];
+            int64_t drawn = -1;
             for (int t = 0; t < nt; t++) {
+                int64_t group = (step0 + t) / NOISE_STEPS;
+                if (par->noise > 0 && group != drawn) {
+                    draw_noise(par, id + (int64_t)l * pad + first, group, n, noise);
+                    drawn = group;
+                }
                 lif_block(par, step0 + t, n, id + (int64_t)l * pad + first, cpu_plane(current, l, t, 0) + first, s + STATE_V * pad + first,
-                          s + STATE_REST * pad + first, s + STATE_ADAPT * pad + first, cpu_plane(count, l, t, 0) + first, &out[l]);
+                          s + STATE_REST * pad + first, s + STATE_ADAPT * pad + first, cpu_plane(count, l, t, 0) + first, par->noise > 0 ? noise[(step0 + t) % NOISE_STEPS] : NULL, &out[l]);
             }
         }
     }

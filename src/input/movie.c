@@ -3,12 +3,16 @@
 
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
+#include <libavutil/cpu.h>
+#include <libavutil/imgutils.h>
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
+
+enum { WORK_FRAMES = 3, MOST_THREADS = 4 };
 
 typedef struct movie_packet {
     int64_t pts;
@@ -124,7 +128,8 @@ static bool open_decoder(movie *m, char *why, size_t size)
         m->format->streams[i]->discard = (int)i == m->stream ? AVDISCARD_DEFAULT : AVDISCARD_ALL;
     }
     m->codec = avcodec_alloc_context3(decoder);
-    m->codec->thread_count = 1; /* cores belong to ranks */
+    int cores = av_cpu_count(); /* this process may use, as its launcher bound it */
+    m->codec->thread_count = cores < MOST_THREADS ? cores : MOST_THREADS;
     int error = avcodec_parameters_to_context(m->codec, m->format->streams[m->stream]->codecpar);
     error = error < 0 ? error : avcodec_open2(m->codec, decoder, NULL);
     if (error < 0 || m->codec->width <= 0 || m->codec->height <= 0 || m->codec->pix_fmt == AV_PIX_FMT_NONE) {
@@ -170,12 +175,21 @@ void movie_close(movie *m)
     }
 }
 
+/* Frames that later ones refer to or that wait for their turn, and those in work. */
+static size_t decoder_bytes(const movie *m)
+{
+    const AVCodecContext *k = m->codec;
+    int frame = av_image_get_buffer_size(k->pix_fmt, k->coded_width, k->coded_height, 64), waiting = k->refs + k->has_b_frames;
+    size_t rgb = m->luma_plane ? 0 : 3 * sizeof(uint16_t) * (size_t)k->width * (size_t)k->height;
+    return rgb + (frame > 0 ? (size_t)frame : 0) * (size_t)(waiting + WORK_FRAMES + k->thread_count - 1);
+}
+
 movie_info movie_look(const movie *m)
 {
     double duration_s = (double)(m->frames[m->nframe - 1].pts - m->frames[0].pts) * m->tick_s + m->last_s;
     const char *pixels = av_get_pix_fmt_name(m->codec->pix_fmt);
     return (movie_info){m->codec->height, m->codec->width, m->nframe, duration_s, (double)m->nframe / duration_s, m->codec->codec->name,
-                        pixels ? pixels : "unknown", m->full_range, m->luma_plane ? "Y plane" : "RGB"};
+                        pixels ? pixels : "unknown", m->full_range, m->luma_plane ? "Y plane" : "RGB", decoder_bytes(m)};
 }
 
 /* Last frame with a time <= pts; 0 if there is none. */
@@ -231,15 +245,14 @@ static bool to_luma(movie *m, real *luma)
     if (!m->luma_plane) {
         return to_luma_by_rgb(m, luma);
     }
-    real scale[256];
-    for (int v = 0; v < 256; v++) {
-        real s = m->full_range ? (real)v / 255 : (real)(v - 16) / 219;
-        scale[v] = s < 0 ? 0 : s > 1 ? 1 : s;
-    }
+    const real black = m->full_range ? 0 : 16, range = m->full_range ? 255 : 219;
     for (int y = 0; y < f->height; y++) {
         const uint8_t *row = f->data[0] + (ptrdiff_t)y * f->linesize[0];
+        real *out = luma + (size_t)y * (size_t)f->width;
         for (int x = 0; x < f->width; x++) {
-            luma[(size_t)y * (size_t)f->width + (size_t)x] = scale[row[x]];
+            real v = ((real)row[x] - black) / range;
+            v = v < 0 ? 0 : v;
+            out[x] = v > 1 ? 1 : v;
         }
     }
     return true;

@@ -13,6 +13,7 @@ typedef struct movie_info {
     const char *codec, *pixels;
     bool full_range;
     const char *luma;     /* how luma is made: of the Y plane, or by way of RGB */
+    size_t bytes_decoder; /* what decoding will allocate, about */
 } movie_info;
 
 /* Reads through the file once, to know every frame's time and whether the file is whole.  NULL: `why` says what is wrong

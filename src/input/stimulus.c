@@ -1,4 +1,4 @@
-/* stimulus.c - sequences of stimuli, masks, and the list of all types. */
+/* stimulus.c - the list of all types, and opening of one or a sequence of them. */
 #include "input/stimulus.h"
 
 #include <stdio.h>
@@ -57,15 +57,6 @@ const help_topic stimulus_topics[] = {
 };
 const int stimulus_ntopic = sizeof stimulus_topics / sizeof stimulus_topics[0];
 
-struct stimulus {
-    stimulus_part *parts;
-    int npart;
-    int64_t nstep;
-    real *mask; /* share of the stimulus in each pixel of the rectangle asked */
-    size_t nmask;
-    char *text;
-};
-
 void canvas_fill(const canvas *c, double level)
 {
     for (int y = 0; y < c->ny; y++) {
@@ -97,9 +88,10 @@ static void open_part(stimulus_part *p, int number, input *in, const input_node 
     int before = input_nproblem(in);
     p->type = type_of(section);
     if (!p->type) {
-        const char *name = input_scalar(input_child(section, "type"));
-        const input_node *at = name ? input_child(section, "type") : section;
-        input_problem(in, at, "stimulus type '%s' is not known; allowed: " TYPE_WORDS, name ? name : "");
+        for (int i = 0; i < input_count(section); i++) {
+            input_key(section, i); /* which keys it may have is not known */
+        }
+        INPUT_FILL(in, section, "stimulus", common_keys, &p->set); /* says which types there are */
         return;
     }
     p->own = memory_alloc(1, p->type->bytes);
@@ -124,6 +116,9 @@ static void open_part(stimulus_part *p, int number, input *in, const input_node 
         input_problem(in, section, "%s: it ends after %g s, duration is %g s; shorten it, or let it loop or repeat where it can", p->type->name,
                       (double)p->natural_nstep * p->where.step_s, p->set.duration_s);
     }
+    if (input_nproblem(in) == before) {
+        part_choose_keep(p);
+    }
 }
 
 static void describe(stimulus *s)
@@ -147,6 +142,7 @@ stimulus *stimulus_open(input *in, const input_node *section, const stimulus_fra
     stimulus *s = MEMORY_NEW(stimulus, 1);
     bool list = input_is_list(section);
     s->npart = list ? input_count(section) : 1;
+    s->chunk_steps = 1;
     s->parts = MEMORY_NEW(stimulus_part, s->npart);
     if (!section || s->npart == 0 || (!list && !input_is_map(section))) {
         input_problem(in, section, "stimulus: a mapping with a type, or a list of such mappings, is wanted");
@@ -184,9 +180,11 @@ void stimulus_close(stimulus *s)
                 p->type->close(p);
             }
             memory_free(p->own);
+            memory_free(p->broken);
         }
+        stimulus_forget(s);
+        memory_free(s->kept);
         memory_free(s->parts);
-        memory_free(s->mask);
         memory_free(s->text);
         memory_free(s);
     }
@@ -195,6 +193,16 @@ void stimulus_close(stimulus *s)
 int64_t stimulus_nstep(const stimulus *s)
 {
     return s->nstep;
+}
+
+const char *stimulus_broken(const stimulus *s)
+{
+    for (int i = 0; i < s->npart; i++) {
+        if (s->parts[i].broken) {
+            return s->parts[i].broken;
+        }
+    }
+    return NULL;
 }
 
 int stimulus_nchan(const stimulus *s)
@@ -206,78 +214,4 @@ int stimulus_nchan(const stimulus *s)
 const char *stimulus_describe(const stimulus *s)
 {
     return s->text;
-}
-
-/* --- rendering ----------------------------------------------------------------------------------------------------------- */
-static real mask_share(const stimulus_part *p, int64_t y, int64_t x)
-{
-    const mask_settings *m = &p->mask;
-    double dx = fabs(part_x_deg(p, x) - m->centre_deg[0]), dy = fabs(part_y_deg(p, y) - m->centre_deg[1]);
-    double inside = m->radius_deg - (m->shape == MASK_CIRCLE ? sqrt(dx * dx + dy * dy) : fmax(dx, dy));
-    if (m->smooth_deg <= 0) {
-        return inside >= -1e-9;
-    }
-    return (real)(0.5 - 0.5 * cos(M_PI * clip_unit(inside / m->smooth_deg + 0.5)));
-}
-
-static void plan_mask(stimulus *s, const stimulus_part *p, const canvas *c)
-{
-    size_t n = (size_t)c->ny * (size_t)c->nx;
-    if (s->nmask < n) {
-        s->mask = memory_grow(s->mask, n, sizeof(real));
-        s->nmask = n;
-    }
-    for (int y = 0; y < c->ny; y++) {
-        for (int x = 0; x < c->nx; x++) {
-            s->mask[(size_t)y * (size_t)c->nx + (size_t)x] = mask_share(p, (int64_t)c->y0 + y, (int64_t)c->x0 + x);
-        }
-    }
-}
-
-static void apply_mask(const stimulus *s, const stimulus_part *p, const canvas *c)
-{
-    real background = (real)p->mask.background;
-    for (int y = 0; y < c->ny; y++) {
-        const real *share = s->mask + (size_t)y * (size_t)c->nx;
-        real *row = c->out + y * c->row_stride;
-        for (int x = 0; x < c->nx; x++) {
-            row[x] = share[x] * row[x] + (1 - share[x]) * background;
-        }
-    }
-}
-
-static stimulus_part *part_at(stimulus *s, int64_t step)
-{
-    int i = s->npart - 1;
-    while (i > 0 && s->parts[i].first > step) {
-        i--;
-    }
-    return &s->parts[i];
-}
-
-void stimulus_render(stimulus *s, int64_t step0, int nt, int y0, int x0, int ny, int nx, real *frames, int64_t frame_stride, int64_t row_stride)
-{
-    ASSERT(step0 >= 0 && nt >= 0 && step0 <= s->nstep - nt);
-    const stimulus_part *last = NULL;
-    int64_t shown = 0;
-    for (int t = 0; t < nt; t++) {
-        stimulus_part *p = part_at(s, step0 + t);
-        canvas c = {y0, x0, ny, nx, frames + t * frame_stride, row_stride};
-        int64_t step = step0 + t - p->first, picture = p->type->picture ? p->type->picture(p, step) : step;
-        if (p == last && picture == shown) {
-            for (int y = 0; y < ny; y++) {
-                memcpy(c.out + y * row_stride, c.out - frame_stride + y * row_stride, (size_t)nx * sizeof(real));
-            }
-            continue;
-        }
-        p->type->draw(p, step, &c);
-        if (p->mask.shape != MASK_NONE) {
-            if (p != last) {
-                plan_mask(s, p, &c);
-            }
-            apply_mask(s, p, &c);
-        }
-        last = p;
-        shown = picture;
-    }
 }

@@ -23,10 +23,19 @@ int64_t stimulus_nstep(const stimulus *s); /* INT64_MAX when it never ends */
 int stimulus_nchan(const stimulus *s);     /* 1: grey */
 const char *stimulus_describe(const stimulus *s); /* one line: source, size, resampling in space and time, as used */
 
+/* Says what this rank will ask for: rectangles within this one, `chunk_steps` at a time.  A promise that saves work and memory, no more: a
+ * movie's frame is then resampled once, for all of it.  Without it, what is asked for is found out by and by. */
+void stimulus_expect(stimulus *s, int y0, int x0, int ny, int nx, int chunk_steps);
+/* What rendering will allocate, bytes; call stimulus_expect before.  A frame of the source, a decoder's frames, and as many pictures of the
+ * rectangle expected as a chunk shows. */
+size_t stimulus_bytes(const stimulus *s);
+
 /* Frames [step0, step0+nt) of the rectangle whose first pixel is (y0, x0) of the field; it may reach outside the field.
  * frames[t*frame_stride + y*row_stride + x].  Not collective; one thread of a rank at a time.
- * A frame that cannot be decoded, or has NaN, stops the run (EXIT_BAD_INPUT with file and frame number). */
+ * A frame that cannot be decoded, or has NaN, is black; see stimulus_broken. */
 void stimulus_render(stimulus *s, int64_t step0, int nt, int y0, int x0, int ny, int nx, real *frames, int64_t frame_stride, int64_t row_stride);
+/* What is wrong with a frame rendered so far: "film.h5:/x: frame 9: row 3, column 3 is nan; ..."; NULL: nothing.  Not collective. */
+const char *stimulus_broken(const stimulus *s);
 
 extern const help_topic stimulus_topics[]; /* "stimulus" and one for each type */
 extern const int stimulus_ntopic;

@@ -21,7 +21,7 @@ static void uniform_draw(stimulus_part *p, int64_t step, const canvas *c)
     canvas_fill(c, ((const uniform *)p->own)->level);
 }
 
-const stimulus_type type_uniform = {"uniform", sizeof(uniform), uniform_keys, UNIFORM_NKEY, NULL, NULL, uniform_picture, uniform_draw};
+const stimulus_type type_uniform = {"uniform", sizeof(uniform), uniform_keys, UNIFORM_NKEY, NULL, NULL, uniform_picture, uniform_draw, KEEP_NONE};
 
 /* --- grating ------------------------------------------------------------------------------------------------------------- */
 enum { GRATING_DRIFTING, GRATING_COUNTERPHASE, GRATING_STATIC };
@@ -91,7 +91,7 @@ static void grating_draw(stimulus_part *p, int64_t step, const canvas *c)
     }
 }
 
-const stimulus_type type_grating = {"grating", sizeof(grating), grating_keys, GRATING_NKEY, NULL, grating_close, grating_picture, grating_draw};
+const stimulus_type type_grating = {"grating", sizeof(grating), grating_keys, GRATING_NKEY, NULL, grating_close, grating_picture, grating_draw, KEEP_HELD};
 
 /* --- bar ----------------------------------------------------------------------------------------------------------------- */
 enum { BAR_MOVING, BAR_FLASHED, BAR_MAX_DIRECTION = 16 };
@@ -158,4 +158,4 @@ static void bar_draw(stimulus_part *p, int64_t step, const canvas *c)
     }
 }
 
-const stimulus_type type_bar = {"bar", sizeof(bar), bar_keys, BAR_NKEY, bar_open, NULL, NULL, bar_draw};
+const stimulus_type type_bar = {"bar", sizeof(bar), bar_keys, BAR_NKEY, bar_open, NULL, NULL, bar_draw, KEEP_NONE};

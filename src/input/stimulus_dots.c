@@ -72,7 +72,7 @@ static void dots_draw(stimulus_part *p, int64_t step, const canvas *c)
     }
 }
 
-const stimulus_type type_dots = {"dots", sizeof(dots), dots_keys, DOTS_NKEY, NULL, NULL, NULL, dots_draw};
+const stimulus_type type_dots = {"dots", sizeof(dots), dots_keys, DOTS_NKEY, NULL, NULL, NULL, dots_draw, KEEP_NONE};
 
 /* --- looming ------------------------------------------------------------------------------------------------------------- */
 typedef struct looming {
@@ -110,4 +110,4 @@ static void looming_draw(stimulus_part *p, int64_t step, const canvas *c)
     draw_disc(p, c, l->centre_deg[0], l->centre_deg[1], fmin(theta_deg, l->largest_deg) / 2, l->background, l->level);
 }
 
-const stimulus_type type_looming = {"looming", sizeof(looming), looming_keys, LOOMING_NKEY, looming_open, NULL, NULL, looming_draw};
+const stimulus_type type_looming = {"looming", sizeof(looming), looming_keys, LOOMING_NKEY, looming_open, NULL, NULL, looming_draw, KEEP_NONE};

@@ -90,6 +90,11 @@ static double drift_deg(const stimulus_part *p, int axis, double t)
     return sum;
 }
 
+static double jump_done(const saccade *s, double t)
+{
+    return s->duration_s > 0 ? clip_unit((t - s->begin_s) / s->duration_s) : 1;
+}
+
 static void eye_at(stimulus_part *p, int64_t step, double *x_deg, double *y_deg)
 {
     const natural *k = p->own;
@@ -97,10 +102,25 @@ static void eye_at(stimulus_part *p, int64_t step, double *x_deg, double *y_deg)
     saccade s = {0};
     if (k->period_s > 0) {
         s = *saccade_at(p, t);
-        done = s.duration_s > 0 ? clip_unit((t - s.begin_s) / s.duration_s) : 1;
+        done = jump_done(&s, t);
     }
     *x_deg = s.x_deg + done * s.dx_deg + drift_deg(p, 0, t);
     *y_deg = s.y_deg + done * s.dy_deg + drift_deg(p, 1, t);
+}
+
+/* An eye at rest sees one picture until the next jump, whose number it has. */
+static int64_t natural_picture(stimulus_part *p, int64_t step)
+{
+    natural *k = p->own;
+    if (k->drift_deg2_per_s > 0) {
+        return PICTURE_PASSING;
+    }
+    if (k->period_s == 0) {
+        return 0;
+    }
+    double t = part_time_s(p, step);
+    const saccade *s = saccade_at(p, t);
+    return jump_done(s, t) == 1 ? s - k->saccades : PICTURE_PASSING;
 }
 
 static bool natural_open(stimulus_part *p, input *in, const input_node *at)
@@ -134,4 +154,4 @@ static void natural_draw(stimulus_part *p, int64_t step, const canvas *c)
     screen_draw(&k->screen, p, k->picture.luma, x_deg, y_deg, c);
 }
 
-const stimulus_type type_natural = {"natural", sizeof(natural), natural_keys, NATURAL_NKEY, natural_open, natural_close, NULL, natural_draw};
+const stimulus_type type_natural = {"natural", sizeof(natural), natural_keys, NATURAL_NKEY, natural_open, natural_close, natural_picture, natural_draw, KEEP_HELD};

@@ -1,4 +1,4 @@
-/* stimulus_files.c - movies, images, HDF5 datasets and .npy arrays: frames of a file, decoded once for all leaves that ask. */
+/* stimulus_files.c - movies, images, HDF5 datasets and .npy arrays: frames of a file, one of them in memory. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,13 +9,6 @@
 #include "input/movie.h"
 #include "input/npy.h"
 #include "input/stimulus_own.h"
-
-enum { CACHE_BYTES = 256 << 20, CACHE_LEAST = 4, CACHE_MOST = 256 };
-
-typedef struct film_slot {
-    int64_t frame, used; /* frame -1: empty */
-    real *luma;
-} film_slot;
 
 /* Frames of any source; one struct for all four types, so that they share all but reading. */
 typedef struct film {
@@ -32,9 +25,8 @@ typedef struct film {
     real *turned;     /* frame of a dataset as it is stored, when x comes first */
     int ny, nx;
     int64_t nframe;
-    film_slot *slots;
-    int nslot;
-    int64_t clock;
+    real *luma;     /* of the frame read last */
+    int64_t now;    /* its number; -1: none   */
     bool (*read)(struct film *f, int64_t frame, real *luma, char *why, size_t size);
 } film;
 
@@ -58,35 +50,30 @@ const key_spec dataset_keys[DATASET_NKEY] = {PATH_KEY(film, file, "file", "FILE.
 const key_spec npy_keys[NPY_NKEY] = {PATH_KEY(film, file, "file", "NumPy array of three dimensions"), FRAMES_KEYS};
 
 /* --- frames -------------------------------------------------------------------------------------------------------------- */
-static const real *film_frame(film *f, int64_t frame)
+static const real *film_frame(stimulus_part *p, int64_t frame)
 {
-    film_slot *oldest = &f->slots[0];
-    for (int i = 0; i < f->nslot; i++) {
-        if (f->slots[i].luma && f->slots[i].frame == frame) {
-            f->slots[i].used = ++f->clock;
-            return f->slots[i].luma;
-        }
-        oldest = f->slots[i].used < oldest->used ? &f->slots[i] : oldest;
-    }
-    size_t n = (size_t)f->ny * (size_t)f->nx;
-    if (!oldest->luma) {
-        oldest->luma = MEMORY_NEW(real, n);
+    film *f = p->own;
+    if (!f->luma) {
+        f->luma = MEMORY_NEW(real, (size_t)f->ny * (size_t)f->nx);
     }
     char why[256] = "";
-    oldest->frame = -1;
-    if (!f->read(f, frame, oldest->luma, why, sizeof why)) {
-        error_fatal(EXIT_BAD_INPUT, "%s: frame %lld: %s; repair the file, or end the run before it", f->file, (long long)frame, why);
+    bool there = f->now == frame;
+    f->now = -1;
+    if (!there && !f->read(f, frame, f->luma, why, sizeof why)) {
+        memset(f->luma, 0, (size_t)f->ny * (size_t)f->nx * sizeof(real));
+        if (!p->broken) { /* the first one is told */
+            p->broken = memory_text("%s: frame %lld: %s; repair the file, or end the run before it", f->file, (long long)frame, why);
+        }
     }
-    oldest->frame = frame;
-    oldest->used = ++f->clock;
-    return oldest->luma;
+    f->now = frame;
+    return f->luma;
 }
 
 static bool film_ready(film *f, stimulus_part *p, input *in, const input_node *at)
 {
-    size_t bytes = (size_t)f->ny * (size_t)f->nx * sizeof(real), room = CACHE_BYTES / bytes;
-    f->nslot = room < CACHE_LEAST ? CACHE_LEAST : room > CACHE_MOST ? CACHE_MOST : (int)room;
-    f->slots = MEMORY_NEW(film_slot, f->nslot);
+    f->now = -1;
+    p->bytes_later = f->read ? (size_t)f->ny * (size_t)f->nx * sizeof(real) : 0;
+    p->bytes_later += f->movie ? movie_look(f->movie).bytes_decoder : 0;
     if (!screen_open(&f->screen, p, f->ny, f->nx, in, at)) {
         return false;
     }
@@ -100,10 +87,7 @@ static bool film_ready(film *f, stimulus_part *p, input *in, const input_node *a
 static void film_close(stimulus_part *p)
 {
     film *f = p->own;
-    for (int i = 0; i < f->nslot; i++) {
-        memory_free(f->slots[i].luma);
-    }
-    memory_free(f->slots);
+    memory_free(f->luma);
     memory_free(f->image.luma);
     memory_free(f->path);
     memory_free(f->name);
@@ -133,7 +117,7 @@ static bool open_movie(stimulus_part *p, input *in, const input_node *at)
     char why[256];
     f->movie = movie_open(f->file, why, sizeof why);
     if (!f->movie) {
-        input_problem(in, at, "file: %s: %s", f->file, why);
+        input_problem(in, input_child(at, "file"), "%s: %s", f->file, why);
         return false;
     }
     movie_info i = movie_look(f->movie);
@@ -143,7 +127,7 @@ static bool open_movie(stimulus_part *p, input *in, const input_node *at)
     f->read = movie_fetch;
     double left_s = movie_length_s(f) - f->start_s;
     if (left_s <= 0) {
-        input_problem(in, at, "start: the movie ends at %g s, before %g s", movie_length_s(f), f->start_s);
+        input_problem(in, input_child(at, "start"), "the movie ends at %g s, before %g s", movie_length_s(f), f->start_s);
         return false;
     }
     p->natural_nstep = f->loop ? INT64_MAX : (int64_t)ceil(left_s / p->where.step_s - 1e-6);
@@ -167,10 +151,10 @@ static int64_t movie_picture(stimulus_part *p, int64_t step)
 static void movie_draw(stimulus_part *p, int64_t step, const canvas *c)
 {
     film *f = p->own;
-    screen_draw(&f->screen, p, film_frame(f, movie_picture(p, step)), 0, 0, c);
+    screen_draw(&f->screen, p, film_frame(p, movie_picture(p, step)), 0, 0, c);
 }
 
-const stimulus_type type_movie = {"movie", sizeof(film), movie_keys, MOVIE_NKEY, open_movie, film_close, movie_picture, movie_draw};
+const stimulus_type type_movie = {"movie", sizeof(film), movie_keys, MOVIE_NKEY, open_movie, film_close, movie_picture, movie_draw, KEEP_ALL};
 
 /* --- image --------------------------------------------------------------------------------------------------------------- */
 static bool open_image(stimulus_part *p, input *in, const input_node *at)
@@ -178,7 +162,7 @@ static bool open_image(stimulus_part *p, input *in, const input_node *at)
     film *f = p->own;
     char why[256];
     if (!image_read(f->file, &f->image, why, sizeof why)) {
-        input_problem(in, at, "file: %s: %s", f->file, why);
+        input_problem(in, input_child(at, "file"), "%s: %s", f->file, why);
         return false;
     }
     f->ny = f->image.ny;
@@ -200,7 +184,7 @@ static void image_draw(stimulus_part *p, int64_t step, const canvas *c)
     screen_draw(&f->screen, p, f->image.luma, 0, 0, c);
 }
 
-const stimulus_type type_image = {"image", sizeof(film), image_keys, IMAGE_NKEY, open_image, film_close, image_picture, image_draw};
+const stimulus_type type_image = {"image", sizeof(film), image_keys, IMAGE_NKEY, open_image, film_close, image_picture, image_draw, KEEP_HELD};
 
 /* --- arrays -------------------------------------------------------------------------------------------------------------- */
 /* Numbers as stored to luminance, rows first; NaN and infinity are found here. */
@@ -244,7 +228,7 @@ static bool array_ready(stimulus_part *p, int rank, const int64_t *dims, input *
 {
     film *f = p->own;
     if (rank != 3 || dims[0] < 1 || dims[1] < 1 || dims[2] < 1 || dims[1] > 1 << 20 || dims[2] > 1 << 20) {
-        input_problem(in, at, "file: %s has %d dimensions; frames need three [time, y, x] (see axes), none empty", f->file, rank);
+        input_problem(in, input_child(at, "file"), "%s has %d dimensions; frames need three [time, y, x] (see axes), none empty", f->file, rank);
         return false;
     }
     f->nframe = dims[0];
@@ -262,7 +246,7 @@ static bool open_npy(stimulus_part *p, input *in, const input_node *at)
     film *f = p->own;
     const char *why;
     if (!npy_open(&f->npy, f->file, &why)) {
-        input_problem(in, at, "file: %s %s", f->file, why);
+        input_problem(in, input_child(at, "file"), "%s %s", f->file, why);
         return false;
     }
     f->read = npy_fetch;
@@ -274,19 +258,19 @@ static bool open_dataset(stimulus_part *p, input *in, const input_node *at)
     film *f = p->own;
     const char *colon = strstr(f->file, ":/"), *why = NULL;
     if (!colon) {
-        input_problem(in, at, "file: '%s' names no dataset; give FILE.h5:/NAME", f->file);
+        input_problem(in, input_child(at, "file"), "'%s' names no dataset; give FILE.h5:/NAME", f->file);
         return false;
     }
     f->path = memory_text("%.*s", (int)(colon - f->file), f->file);
     f->name = memory_text("%s", colon + 1);
     f->store = store_open_read(f->path, &why);
     if (!f->store) {
-        input_problem(in, at, "file: %s: %s", f->path, why);
+        input_problem(in, input_child(at, "file"), "%s: %s", f->path, why);
         return false;
     }
     store_info info = store_look(f->store, f->name);
     if (!info.found) {
-        input_problem(in, at, "file: %s has no dataset %s", f->path, f->name);
+        input_problem(in, input_child(at, "file"), "%s has no dataset %s", f->path, f->name);
         return false;
     }
     f->read = dataset_fetch;
@@ -303,8 +287,8 @@ static int64_t array_picture(stimulus_part *p, int64_t step)
 static void array_draw(stimulus_part *p, int64_t step, const canvas *c)
 {
     film *f = p->own;
-    screen_draw(&f->screen, p, film_frame(f, array_picture(p, step)), 0, 0, c);
+    screen_draw(&f->screen, p, film_frame(p, array_picture(p, step)), 0, 0, c);
 }
 
-const stimulus_type type_dataset = {"dataset", sizeof(film), dataset_keys, DATASET_NKEY, open_dataset, film_close, array_picture, array_draw};
-const stimulus_type type_npy = {"npy", sizeof(film), npy_keys, NPY_NKEY, open_npy, film_close, array_picture, array_draw};
+const stimulus_type type_dataset = {"dataset", sizeof(film), dataset_keys, DATASET_NKEY, open_dataset, film_close, array_picture, array_draw, KEEP_ALL};
+const stimulus_type type_npy = {"npy", sizeof(film), npy_keys, NPY_NKEY, open_npy, film_close, array_picture, array_draw, KEEP_ALL};

@@ -59,7 +59,7 @@ static void flash_draw(stimulus_part *p, int64_t step, const canvas *c)
     canvas_fill(c, ((const flash *)p->own)->level[flash_picture(p, step)]);
 }
 
-const stimulus_type type_flash = {"flash", sizeof(flash), flash_keys, FLASH_NKEY, flash_open, NULL, flash_picture, flash_draw};
+const stimulus_type type_flash = {"flash", sizeof(flash), flash_keys, FLASH_NKEY, flash_open, NULL, flash_picture, flash_draw, KEEP_NONE};
 
 /* --- chirp --------------------------------------------------------------------------------------------------------------- */
 typedef struct chirp {
@@ -120,7 +120,7 @@ static void chirp_draw(stimulus_part *p, int64_t step, const canvas *c)
     canvas_fill(c, chirp_level(p->own, part_time_s(p, step)));
 }
 
-const stimulus_type type_chirp = {"chirp", sizeof(chirp), chirp_keys, CHIRP_NKEY, chirp_open, NULL, NULL, chirp_draw};
+const stimulus_type type_chirp = {"chirp", sizeof(chirp), chirp_keys, CHIRP_NKEY, chirp_open, NULL, NULL, chirp_draw, KEEP_NONE};
 
 /* --- contrast switching -------------------------------------------------------------------------------------------------- */
 typedef struct switching {
@@ -167,4 +167,4 @@ static void switching_draw(stimulus_part *p, int64_t step, const canvas *c)
 }
 
 const stimulus_type type_switching = {
-    "contrast_switching", sizeof(switching), switching_keys, SWITCHING_NKEY, switching_open, NULL, switching_picture, switching_draw};
+    "contrast_switching", sizeof(switching), switching_keys, SWITCHING_NKEY, switching_open, NULL, switching_picture, switching_draw, KEEP_NONE};

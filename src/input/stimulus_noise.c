@@ -1,5 +1,6 @@
-/* stimulus_noise.c - checkerboards, sparse noise, 1/f noise: every check is a function of (seed, frame, place). */
+/* stimulus_noise.c - checkerboards and sparse noise: every check is a function of (seed, frame, place). */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "input/stimulus_own.h"
@@ -12,6 +13,9 @@ typedef struct checkerboard {
     double check_deg, height_deg, rate_hz, contrast, mean;
     int64_t running, frozen;
     bool clip;
+    real *level; /* of the checks in a row */
+    int *check;  /* of each column asked for, from the first */
+    int nlevel;
 } checkerboard;
 
 const key_spec checkerboard_keys[CHECKERBOARD_NKEY] = {
@@ -56,12 +60,39 @@ static int64_t checkerboard_picture(stimulus_part *p, int64_t step)
     return frame;
 }
 
-static double check_level(const checkerboard *k, uint64_t seed, int64_t frame, int64_t cy, int64_t cx)
+/* Deviations of checks cx + [0, CHECKS) of row cy: words 0 and 1 of random_bits, all checks at a time. */
+enum { CHECKS = 32 };
+static void check_bits(uint64_t seed, int64_t frame, int64_t cy, int64_t cx, uint32_t b0[CHECKS], uint32_t b1[CHECKS])
 {
-    random_block b = random_bits(seed, RANDOM_STIMULUS, (uint64_t)(uint32_t)cy << 32 | (uint32_t)cx, (uint64_t)frame, 1);
-    double deviation = k->distribution == CHECK_GAUSSIAN ? random_normal(b) : b.v[0] >> 31 ? 1 : -1;
-    double level = k->mean * (1 + k->contrast * deviation);
-    return k->clip ? clip_unit(level) : level;
+    for (int i = 0; i < CHECKS; i++) {
+        random_block b = random_bits(seed, RANDOM_STIMULUS, (uint64_t)(uint32_t)cy << 32 | (uint32_t)(cx + i), (uint64_t)frame, 1);
+        b0[i] = b.v[0];
+        b1[i] = b.v[1];
+    }
+}
+
+/* Levels of checks [cx, cx + n) of row cy, n a multiple of CHECKS. */
+static void check_levels(const checkerboard *k, uint64_t seed, int64_t frame, int64_t cy, int64_t cx, int n, real *level)
+{
+    uint32_t b0[CHECKS], b1[CHECKS];
+    real mean = (real)k->mean, depth = (real)(k->mean * k->contrast), low = k->clip ? 0 : -INFINITY, high = k->clip ? 1 : INFINITY;
+    for (int first = 0; first < n; first += CHECKS) {
+        check_bits(seed, frame, cy, cx + first, b0, b1);
+        real *out = level + first;
+        if (k->distribution == CHECK_GAUSSIAN) {
+            for (int i = 0; i < CHECKS; i++) {
+                out[i] = mean + depth * (real)quick_normal(b0[i], b1[i]);
+            }
+        } else {
+            for (int i = 0; i < CHECKS; i++) {
+                out[i] = b0[i] >> 31 ? mean + depth : mean - depth;
+            }
+        }
+        for (int i = 0; i < CHECKS; i++) {
+            real v = out[i] < low ? low : out[i];
+            out[i] = v > high ? high : v;
+        }
+    }
 }
 
 static int64_t check_of(const stimulus_part *p, int64_t pixel, double side_deg)
@@ -72,31 +103,43 @@ static int64_t check_of(const stimulus_part *p, int64_t pixel, double side_deg)
 static void checkerboard_draw(stimulus_part *p, int64_t step, const canvas *c)
 {
     checkerboard *k = p->own;
-    int64_t frame = checkerboard_picture(p, step), last_y = 0;
+    if (c->ny == 0 || c->nx == 0) {
+        return;
+    }
+    int64_t frame = checkerboard_picture(p, step), last_y = 0, first = check_of(p, c->x0, k->check_deg);
+    int n = (int)(check_of(p, (int64_t)c->x0 + c->nx - 1, k->check_deg) - first) / CHECKS * CHECKS + CHECKS;
+    if (k->nlevel < n + c->nx) {
+        k->nlevel = n + c->nx;
+        k->level = memory_grow(k->level, (size_t)k->nlevel, sizeof(real));
+        k->check = memory_grow(k->check, (size_t)c->nx, sizeof *k->check);
+    }
+    for (int x = 0; x < c->nx; x++) {
+        k->check[x] = (int)(check_of(p, (int64_t)c->x0 + x, k->check_deg) - first);
+    }
     for (int y = 0; y < c->ny; y++) {
         real *row = c->out + y * c->row_stride;
-        int64_t cy = check_of(p, (int64_t)c->y0 + y, k->height_deg), last_x = 0;
+        int64_t cy = check_of(p, (int64_t)c->y0 + y, k->height_deg);
         if (y > 0 && cy == last_y) {
-            for (int x = 0; x < c->nx; x++) {
-                row[x] = row[x - c->row_stride];
-            }
+            memcpy(row, row - c->row_stride, (size_t)c->nx * sizeof(real));
             continue;
         }
         last_y = cy;
-        real level = 0;
+        check_levels(k, p->seed, frame, cy, first, n, k->level);
         for (int x = 0; x < c->nx; x++) {
-            int64_t cx = check_of(p, (int64_t)c->x0 + x, k->check_deg);
-            if (x == 0 || cx != last_x) {
-                level = (real)check_level(k, p->seed, frame, cy, cx);
-                last_x = cx;
-            }
-            row[x] = level;
+            row[x] = k->level[k->check[x]];
         }
     }
 }
 
+static void checkerboard_close(stimulus_part *p)
+{
+    checkerboard *k = p->own;
+    memory_free(k->level);
+    memory_free(k->check);
+}
+
 const stimulus_type type_checkerboard = {
-    "checkerboard", sizeof(checkerboard), checkerboard_keys, CHECKERBOARD_NKEY, checkerboard_open, NULL, checkerboard_picture, checkerboard_draw};
+    "checkerboard", sizeof(checkerboard), checkerboard_keys, CHECKERBOARD_NKEY, checkerboard_open, checkerboard_close, checkerboard_picture, checkerboard_draw, KEEP_HELD};
 
 /* --- sparse noise -------------------------------------------------------------------------------------------------------- */
 typedef struct sparse {
@@ -154,129 +197,4 @@ static void sparse_draw(stimulus_part *p, int64_t step, const canvas *c)
     }
 }
 
-const stimulus_type type_sparse = {"sparse_noise", sizeof(sparse), sparse_keys, SPARSE_NKEY, sparse_open, NULL, sparse_picture, sparse_draw};
-
-/* --- 1/f noise ----------------------------------------------------------------------------------------------------------- */
-enum { PINK_HELD, PINK_DRIFTING };
-
-typedef struct pink {
-    int motion;
-    double beta, contrast, mean, rate_hz, lowest_per_deg, slow_hz, fast_hz;
-    int64_t count;
-    bool clip;
-    double highest_per_deg;
-    double *work; /* one row, then sine and cosine of the columns for each wave */
-    size_t nwork;
-} pink;
-
-const key_spec pink_keys[PINK_NKEY] = {
-    NUMBER_KEY(pink, beta, "beta", "", "1", 0, 4, "spatial amplitude goes as 1/f^beta"),
-    NUMBER_KEY(pink, contrast, "contrast", "", "0.3", 0, INFINITY, "sd / mean before clipping"),
-    NUMBER_KEY(pink, mean, "mean", "", "0.5", 0, 1, "mean luminance"),
-    WORD_KEY(pink, motion, "temporal", "held", "held|drifting", "held: a new frame at rate; drifting: waves move, temporal power goes as 1/f"),
-    NUMBER_KEY(pink, rate_hz, "rate", "Hz", "30 Hz", 1e-6, INFINITY, "of held frames"),
-    NUMBER_KEY(pink, slow_hz, "slowest", "Hz", "0.1 Hz", 1e-6, INFINITY, "lowest temporal frequency when drifting"),
-    NUMBER_KEY(pink, fast_hz, "fastest", "Hz", "30 Hz", 1e-6, INFINITY, "highest temporal frequency when drifting"),
-    NUMBER_KEY(pink, lowest_per_deg, "lowest", "/deg", "0 /deg", 0, INFINITY, "lowest spatial frequency; 0: one cycle in the field"),
-    INT_KEY(pink, count, "waves", "256", 16, 65536, "plane waves that are summed"),
-    FLAG_KEY(pink, clip, "clip", "true", "limit luminance to [0, 1]"),
-};
-
-static bool pink_open(stimulus_part *p, input *in, const input_node *at)
-{
-    pink *k = p->own;
-    k->highest_per_deg = p->where.pixels_per_deg / 2;
-    if (k->lowest_per_deg == 0) {
-        k->lowest_per_deg = p->where.pixels_per_deg / fmax(2.0, fmax(p->where.ny, p->where.nx));
-    }
-    if (k->lowest_per_deg > k->highest_per_deg || k->slow_hz > k->fast_hz) {
-        input_problem(in, at, "pink_noise: lowest %g /deg to highest %g /deg (half of pixels per degree), slowest %g Hz to fastest %g Hz: "
-                              "each pair must rise", k->lowest_per_deg, k->highest_per_deg, k->slow_hz, k->fast_hz);
-        return false;
-    }
-    if (k->clip) {
-        snprintf(p->note, sizeof p->note, "clipped to [0, 1]: %.3g %%", 100 * clipped_fraction(k->mean, k->mean * k->contrast));
-    }
-    return true;
-}
-
-static void pink_close(stimulus_part *p)
-{
-    memory_free(((pink *)p->own)->work);
-}
-
-static int64_t pink_picture(stimulus_part *p, int64_t step)
-{
-    const pink *k = p->own;
-    return k->motion == PINK_DRIFTING ? step : part_frame_at(p, step, k->rate_hz);
-}
-
-typedef struct wave {
-    double kx, ky, phase; /* rad/deg, rad */
-} wave;
-
-/* The quantile u of a density f^-e between low and high. */
-static double power_quantile(double u, double e, double low, double high)
-{
-    if (fabs(e - 1) < 1e-9) {
-        return low * pow(high / low, u);
-    }
-    double a = pow(low, 1 - e), b = pow(high, 1 - e);
-    return pow(a + u * (b - a), 1 / (1 - e));
-}
-
-/* Spectral representation (Shinozuka & Jan, J. Sound Vib. 25, 1972): waves of equal amplitude whose frequencies are drawn, one of each
- * stratum, from the power spectrum: f^(-2 beta) over the plane is f^(1 - 2 beta) along the radius. */
-static wave pink_wave(const stimulus_part *p, int64_t i, int64_t step)
-{
-    const pink *k = p->own;
-    uint64_t frame = k->motion == PINK_HELD ? (uint64_t)part_frame_at(p, step, k->rate_hz) : 0;
-    random_block b = random_bits(p->seed, RANDOM_STIMULUS, (uint64_t)i, frame, 3);
-    double u = ((double)i + random_unit(b.v[0])) / (double)k->count;
-    double f = 2 * M_PI * power_quantile(u, 2 * k->beta - 1, k->lowest_per_deg, k->highest_per_deg);
-    double angle = 2 * M_PI * random_unit(b.v[1]), turns = random_unit(b.v[2]);
-    if (k->motion == PINK_DRIFTING) {
-        turns += part_time_s(p, step) * power_quantile(random_unit(b.v[3]), 1, k->slow_hz, k->fast_hz);
-    }
-    return (wave){f * cos(angle), f * sin(angle), 2 * M_PI * (turns - floor(turns))};
-}
-
-static void pink_draw(stimulus_part *p, int64_t step, const canvas *c)
-{
-    pink *k = p->own;
-    size_t n = (size_t)k->count, nx = (size_t)c->nx, need = nx + 2 * n * nx + 2 * n;
-    if (k->nwork < need) {
-        k->work = memory_grow(k->work, need, sizeof(double));
-        k->nwork = need;
-    }
-    double *line = k->work, *columns = line + nx, *rows = columns + 2 * n * nx, scale = k->contrast * k->mean * sqrt(2 / (double)k->count);
-    for (size_t i = 0; i < n; i++) {
-        wave w = pink_wave(p, (int64_t)i, step);
-        rows[2 * i] = w.ky;
-        rows[2 * i + 1] = w.phase;
-        for (size_t x = 0; x < nx; x++) {
-            double a = w.kx * part_x_deg(p, c->x0 + (int64_t)x);
-            columns[2 * i * nx + x] = cos(a);
-            columns[(2 * i + 1) * nx + x] = sin(a);
-        }
-    }
-    for (int y = 0; y < c->ny; y++) {
-        double y_deg = part_y_deg(p, (int64_t)c->y0 + y);
-        for (size_t x = 0; x < nx; x++) {
-            line[x] = 0;
-        }
-        for (size_t i = 0; i < n; i++) {
-            double b = rows[2 * i] * y_deg + rows[2 * i + 1], cos_b = cos(b), sin_b = sin(b);
-            const double *cos_x = columns + 2 * i * nx, *sin_x = cos_x + nx;
-            for (size_t x = 0; x < nx; x++) {
-                line[x] += cos_x[x] * cos_b - sin_x[x] * sin_b;
-            }
-        }
-        for (size_t x = 0; x < nx; x++) {
-            double level = k->mean + scale * line[x];
-            c->out[y * c->row_stride + (int64_t)x] = (real)(k->clip ? clip_unit(level) : level);
-        }
-    }
-}
-
-const stimulus_type type_pink = {"pink_noise", sizeof(pink), pink_keys, PINK_NKEY, pink_open, pink_close, pink_picture, pink_draw};
+const stimulus_type type_sparse = {"sparse_noise", sizeof(sparse), sparse_keys, SPARSE_NKEY, sparse_open, NULL, sparse_picture, sparse_draw, KEEP_HELD};

@@ -2,6 +2,7 @@
 #ifndef STIMULUS_OWN_H
 #define STIMULUS_OWN_H
 #include <math.h>
+#include <string.h>
 
 #include "base/random.h"
 #include "input/stimulus.h"
@@ -15,6 +16,12 @@ typedef struct canvas {
 
 typedef struct stimulus_part stimulus_part;
 
+/* Number of a picture that one step alone shows: not worth keeping. */
+#define PICTURE_PASSING INT64_MAX
+/* Pictures worth keeping for later steps and other rectangles: none (as cheap to draw as to copy), those that last for two steps and more, all
+ * (their source is costly to read). */
+enum keep { KEEP_NONE, KEEP_HELD, KEEP_ALL };
+
 /* One kind of stimulus.  Settings and prepared values live in one zeroed struct of `bytes` (part->own), filled from `keys`. */
 typedef struct stimulus_type {
     const char *name;
@@ -23,8 +30,9 @@ typedef struct stimulus_type {
     int nkey;
     bool (*open)(stimulus_part *p, input *in, const input_node *at); /* NULL: nothing to prepare; false: problems were listed */
     void (*close)(stimulus_part *p);                                 /* NULL: nothing to free */
-    int64_t (*picture)(stimulus_part *p, int64_t step);              /* equal numbers: equal frames; NULL: every step is new */
+    int64_t (*picture)(stimulus_part *p, int64_t step);              /* equal numbers: equal frames; NULL: all PICTURE_PASSING */
     void (*draw)(stimulus_part *p, int64_t step, const canvas *c);
+    enum keep keep;
 } stimulus_type;
 
 enum mask_shape { MASK_NONE, MASK_CIRCLE, MASK_SQUARE };
@@ -54,8 +62,34 @@ struct stimulus_part {
     int64_t natural_nstep; /* what its source has; set by open, INT64_MAX before */
     part_settings set;
     mask_settings mask;
+    size_t bytes_later;    /* set by open: what draw will allocate that does not depend on what is asked, e.g. a frame of the source */
+    char *broken;          /* what is wrong with a picture that was drawn; NULL: nothing */
     char note[200];        /* what open found out: sizes, rates, clipped fraction */
+    bool keeps;            /* its pictures are worth keeping                      */
+    real *share;           /* of the stimulus behind its mask, [reach]; NULL until needed */
 };
+
+/* A picture of the reach as it is seen, mask and all. */
+typedef struct kept_picture {
+    const stimulus_part *part; /* NULL: none */
+    int64_t number, used;
+    real *luma;
+} kept_picture;
+
+struct stimulus {
+    stimulus_part *parts;
+    int npart;
+    int64_t nstep;
+    canvas reach;        /* what is asked for lies in here; out is NULL */
+    int chunk_steps;     /* steps asked for at a time, for the plan     */
+    kept_picture *kept;  /* as many as a call has shown pictures        */
+    int nkept;
+    int64_t clock;       /* of their use                                */
+    char *text;
+};
+/* Of stimulus_show.c. */
+void part_choose_keep(stimulus_part *p);
+void stimulus_forget(stimulus *s); /* frees kept pictures and masks */
 
 static inline double part_x_deg(const stimulus_part *p, int64_t x)
 {
@@ -83,6 +117,21 @@ static inline double part_cover(const stimulus_part *p, double inside_deg)
 static inline double random_normal(random_block b)
 {
     return sqrt(-2 * log(random_unit(b.v[0]))) * cos(2 * M_PI * random_unit(b.v[1]));
+}
+/* The same to 3e-7 and many at a time: no call, no branch (Box & Muller, Ann. Math. Stat. 29, 1958).
+ * ln u: u = 2^n m, m in [1/sqrt 2, sqrt 2), ln m = 2 artanh((m-1)/(m+1));  cos(2 pi w) = sin(pi/2 - 2 pi v), v from w to the nearest integer. */
+static inline float quick_normal(uint32_t b0, uint32_t b1)
+{
+    float u = ((float)(int32_t)(b0 >> 8) + 0.5f) * (1.0f / 16777216.0f), w = (float)(int32_t)(b1 >> 8) * (1.0f / 16777216.0f), m;
+    int32_t bits;
+    memcpy(&bits, &u, sizeof bits);
+    int32_t n = (bits - 0x3f3504f3) >> 23;
+    bits -= n * (1 << 23);
+    memcpy(&m, &bits, sizeof m);
+    float s = (m - 1) / (m + 1), s2 = s * s, ln = (float)n * 0.69314718f + 2 * s * (1 + s2 * (1.0f / 3 + s2 * (1.0f / 5 + s2 * (1.0f / 7 + s2 / 9))));
+    float v = w < 0.5f ? w : 1 - w, a = 6.28318531f * (0.25f - v), a2 = a * a;
+    float cosine = a * (1 + a2 * (-1.0f / 6 + a2 * (1.0f / 120 + a2 * (-1.0f / 5040 + a2 * (1.0f / 362880 - a2 / 39916800)))));
+    return sqrtf(-2 * ln) * cosine;
 }
 static inline double clip_unit(double v)
 {

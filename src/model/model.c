@@ -54,7 +54,7 @@ model *model_create(const model_setup *setup)
     int before = input_nproblem(in);
     model *m = MEMORY_NEW(model, 1);
     m->setup = *setup;
-    model_section section;
+    model_section section = {0, 0};
     const input_node *stages = model_section_read(setup, &section);
     plan_world(m, &section, stages);
     if (input_count(stages) == 0 && input_nproblem(in) == before) {
@@ -63,6 +63,7 @@ model *model_create(const model_setup *setup)
     model_plan_stages(m, stages);
     if (input_nproblem(in) == before) {
         model_plan_arrays(m);
+        model_plan_borders(m);
     }
     if (input_nproblem(in) > before) {
         model_destroy(m);
@@ -256,15 +257,17 @@ static void past_is_first_frame(model *m, int first, int count)
     }
 }
 
-static void settle(model *m, const run *r, int first, int count)
+/* Halos of what a group made; a coupled stage has swapped those of its first output itself. */
+static void settle(model *m, const run *r, const group *g)
 {
     for (int i = 0; i < m->noutput; i++) {
-        if (m->output[i].halo > 0 && made_by(&m->output[i], first, count)) {
+        bool done = g->coupled && i == m->stage[g->first].out;
+        if (made_by(&m->output[i], g->first, g->count) && !done) {
             model_swap(m, m->output[i].v, r->nt);
         }
     }
     if (r->step0 == 0) {
-        past_is_first_frame(m, first, count);
+        past_is_first_frame(m, g->first, g->count);
     }
 }
 
@@ -292,18 +295,15 @@ void model_forward(model *m, int64_t step0, int nt)
             m->stage[i].spikes[l].n = 0;
         }
     }
-    settle(m, &r, -1, 1);
+    settle(m, &r, &(group){-1, 1, false}); /* the stimulus */
     for (int i = 0; i < m->ngroup; i++) {
         r.g = &m->group[i];
         if (r.g->coupled) {
             run_leaves(&r, 0, m->world.nleaf, 0);
-            if (step0 == 0) {
-                past_is_first_frame(m, r.g->first, r.g->count);
-            }
         } else {
             m->be->ops->each_leaf(m->be, m->world.nleaf, run_leaves, &r);
-            settle(m, &r, r.g->first, r.g->count);
         }
+        settle(m, &r, r.g);
     }
     m->be->ops->each_leaf(m->be, m->world.nleaf, keep_history, &r);
     m->be->ops->sync(m->be);
@@ -445,21 +445,22 @@ const grid_tile *model_tiles(const model *m)
 model_sizes model_size(const model *m)
 {
     model_sizes s = {0, 0, 0, 0, 0};
-    size_t nleaf = (size_t)(m->world.nleaf > 0 ? m->world.nleaf : 1);
+    size_t nleaf = (size_t)(m->world.nleaf > 0 ? m->world.nleaf : 1), nthread = (size_t)(m->setup.nthread > 0 ? m->setup.nthread : 1);
     for (int i = 0; i < m->noutput; i++) {
-        s.bytes_arrays += (m->output[i].passing ? 1 : nleaf) * (size_t)m->output[i].leaf_stride * sizeof(real);
+        s.bytes_arrays += (m->output[i].passing ? nthread : nleaf) * (size_t)m->output[i].leaf_stride * sizeof(real);
     }
     s.bytes_state = nleaf * (size_t)m->nstate * sizeof(real);
     double pixels = (double)m->world.grid.ny * m->world.grid.nx;
+    double tables = (double)model_borders_bytes(m), scratch = 0;
     for (int i = 0; i < m->nstage; i++) {
         const stage *st = &m->stage[i];
         double elements = st->plan.cells ? (double)st->plan.cells->ncell : pixels * st->plan.nchan;
         s.flop_per_step += st->plan.flop * elements;
         s.bytes_per_step += (st->plan.bytes > 0 ? st->plan.bytes : (double)(st->nin + 1) * sizeof(real)) * elements;
-        if (st->type == stage_find("cells")) { /* positions of all cells, ids and sampling table of this rank's */
-            s.bytes_tables += (size_t)st->plan.cells->ncell * 2 * sizeof(double) + nleaf * (size_t)st->plan.cells->pad * (sizeof(int64_t) + 4 * (sizeof(int32_t) + sizeof(real)));
-        }
+        tables += st->plan.bytes_held + (double)nthread * st->plan.bytes_thread;
+        scratch = st->plan.bytes_scratch > scratch ? st->plan.bytes_scratch : scratch;
     }
+    s.bytes_tables = (size_t)(tables + (double)nthread * scratch);
     return s;
 }
 

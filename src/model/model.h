@@ -17,6 +17,7 @@ typedef struct model_setup {
     int chunk_steps;          /* 0: chosen */
     double stimulus_rest;     /* luminance before step 0 */
     int rank, nrank;          /* real or imagined */
+    int nthread;              /* of the rank; for model_size */
 } model_setup;
 
 /* Reads the `model` section (presets are expanded), plans every stage.  No backend memory.  NULL when it has problems. */
@@ -24,7 +25,7 @@ model *model_create(const model_setup *setup);
 void model_destroy(model *m);
 
 typedef struct model_sizes {
-    size_t bytes_arrays, bytes_state, bytes_tables; /* of this rank, backend memory and host tables */
+    size_t bytes_arrays, bytes_state, bytes_tables; /* of this rank: outputs; states; kernels, cells, borders and working memory of threads */
     double flop_per_step, bytes_per_step;           /* of the whole model, all ranks */
 } model_sizes;
 model_sizes model_size(const model *m);

@@ -14,22 +14,49 @@ static borders *find(model *m, int width)
             return &m->borders[i];
         }
     }
-    ASSERT(m->nborders < MODEL_MAX_STAGE);
-    borders *b = &m->borders[m->nborders++];
-    b->width = width;
-    return b;
+    return NULL;
+}
+
+static void need(model *m, int width, int64_t values)
+{
+    if (width > 0) {
+        borders *b = find(m, width);
+        if (!b) {
+            ASSERT(m->nborders < MODEL_MAX_BORDERS);
+            b = &m->borders[m->nborders++];
+            b->width = width;
+        }
+        b->capacity = values > b->capacity ? values : b->capacity;
+    }
+}
+
+/* Widths, and the most values that cross at once. */
+void model_plan_borders(model *m)
+{
+    for (int i = 0; i < m->noutput; i++) {
+        need(m, m->output[i].halo, (int64_t)m->output[i].nchan * m->world.max_nt);
+    }
+    for (int i = 0; i < m->nstage; i++) {
+        need(m, m->stage[i].plan.swap_halo, 1);
+    }
+}
+
+size_t model_borders_bytes(const model *m)
+{
+    int64_t values = 0;
+    for (int i = 0; i < m->nborders; i++) {
+        grid_borders *t = grid_borders_create(&m->world.grid, m->setup.rank, m->setup.nrank, m->borders[i].width);
+        for (int p = 0; p < t->npeer; p++) {
+            bool own = t->peer[p].rank == m->setup.rank;
+            values += (t->peer[p].send_px + (own ? 0 : t->peer[p].recv_px)) * m->borders[i].capacity;
+        }
+        grid_borders_destroy(t);
+    }
+    return (size_t)values * sizeof(real);
 }
 
 void model_borders_attach(model *m)
 {
-    for (int i = 0; i < m->noutput; i++) {
-        const output *o = &m->output[i];
-        if (o->halo > 0) {
-            borders *b = find(m, o->halo);
-            int64_t values = (int64_t)o->nchan * m->world.max_nt;
-            b->capacity = values > b->capacity ? values : b->capacity;
-        }
-    }
     bool direct = strcmp(m->be->ops->name, "cpu") == 0; /* backend memory is host memory */
     for (int i = 0; i < m->nborders; i++) {
         borders *b = &m->borders[i];
@@ -41,10 +68,11 @@ void model_borders_attach(model *m)
         b->in = MEMORY_NEW(real *, n);
         for (int p = 0; p < n; p++) {
             int64_t out = b->table->peer[p].send_px * b->capacity, in = b->table->peer[p].recv_px * b->capacity;
+            bool own = b->table->peer[p].rank == comm_rank(); /* what is packed is unpacked: one buffer */
             b->device_out[p] = m->be->ops->alloc(m->be, out);
-            b->device_in[p] = m->be->ops->alloc(m->be, in);
-            b->out[p] = direct ? host(b->device_out[p]) : MEMORY_NEW(real, out);
-            b->in[p] = direct ? host(b->device_in[p]) : MEMORY_NEW(real, in);
+            b->device_in[p] = own ? b->device_out[p] : m->be->ops->alloc(m->be, in);
+            b->out[p] = direct || own ? host(b->device_out[p]) : MEMORY_NEW(real, out);
+            b->in[p] = direct || own ? host(b->device_in[p]) : MEMORY_NEW(real, in);
         }
     }
 }
@@ -59,7 +87,9 @@ void model_borders_destroy(model *m)
                 memory_free(b->in[p]);
             }
             m->be->ops->release(m->be, b->device_out[p]);
-            m->be->ops->release(m->be, b->device_in[p]);
+            if (b->device_in[p] != b->device_out[p]) {
+                m->be->ops->release(m->be, b->device_in[p]);
+            }
         }
         memory_free(b->device_out);
         memory_free(b->device_in);
@@ -83,18 +113,17 @@ static void edge_leaves(void *ctx, int first, int n, int worker)
 void model_swap(void *model_, view v, int nt)
 {
     model *m = model_;
-    if (v.halo == 0 || v.nleaf == 0) {
-        if (v.halo == 0 || comm_size() == 1) {
-            return;
-        }
+    if (v.halo == 0) {
+        return;
     }
     enum log_phase phase = log_phase_now();
     log_phase(PHASE_BORDERS);
-    borders *b = find(m, v.halo);
+    const borders *b = find(m, v.halo);
+    ASSERT(b && b->table);
     const grid_borders *t = b->table;
     const backend_ops *ops = m->be->ops;
     int values = nt * v.nchan;
-    ASSERT(t && values <= b->capacity);
+    ASSERT(values <= b->capacity);
     for (int p = 0; p < t->npeer; p++) {
         const grid_peer *peer = &t->peer[p];
         ops->pack(m->be, peer->nsend, peer->send, nt, v, b->device_out[p]);

@@ -3,7 +3,7 @@
 #define MODEL_OWN_H
 #include "model/model.h"
 
-enum { MODEL_MAX_STAGE = 64, MODEL_MAX_OUTPUT = 2 * MODEL_MAX_STAGE + 1 };
+enum { MODEL_MAX_STAGE = 64, MODEL_MAX_OUTPUT = 2 * MODEL_MAX_STAGE + 1, MODEL_MAX_BORDERS = MODEL_MAX_OUTPUT + MODEL_MAX_STAGE };
 
 /* Output 0 is the stimulus; every stage has one, some a second one behind it. */
 typedef struct output {
@@ -13,8 +13,10 @@ typedef struct output {
     const population *cells;
     const char *unit;
     double rest;
+    bool rest_varies;     /* from channel to channel */
     enum { PAST_REST, PAST_ZERO, PAST_FIRST_FRAME } past;
     bool past_fixed;      /* some consumer reads history */
+    bool doubtful;        /* its stage has problems: what it is made of was guessed */
     bool kept;            /* read after model_forward */
     /* Made and read within one group only: it lives in a worker's own memory, overwritten leaf by leaf, and never goes through main memory; its history
      * stands in the leaf's state. */
@@ -47,7 +49,7 @@ typedef struct borders {
     grid_borders *table;
     dreal **device_out, **device_in; /* [peer] */
     real **out, **in;                /* [peer], host; the same memory on the CPU */
-    int64_t capacity;                /* values a pixel */
+    int64_t capacity;                /* values per pixel */
 } borders;
 
 struct model {
@@ -58,7 +60,7 @@ struct model {
     stage stage[MODEL_MAX_STAGE];
     output output[MODEL_MAX_OUTPUT];
     group group[MODEL_MAX_STAGE];
-    borders borders[MODEL_MAX_STAGE];
+    borders borders[MODEL_MAX_BORDERS];
     int64_t nstate_stages, nstate; /* reals a leaf: the stages' own, and with the history of passing outputs */
     dreal *state;
     backend *be;
@@ -76,8 +78,10 @@ void model_plan_stages(model *m, const input_node *list);
 void model_plan_arrays(model *m);
 void model_plan_passing(model *m); /* again after model_keep */
 /* model_borders.c */
+void model_plan_borders(model *m);
 void model_borders_attach(model *m);
 void model_borders_destroy(model *m);
+size_t model_borders_bytes(const model *m); /* what attach allocates */
 void model_swap(void *model_, view v, int nt);                                 /* stage_services.swap */
 void model_sum_leaves(void *model_, const double *mine, int n, double *total); /* stage_services.sum_leaves */
 #endif

@@ -44,6 +44,29 @@ static void list_types(char *text, size_t size)
     }
 }
 
+/* Why a stage cannot read `name`. */
+static void refuse_input(const model *m, const stage *s, const common *c, const char *name)
+{
+    const input_node *list = input_child(input_child(input_root(m->setup.in), "model"), "stages");
+    bool below = false;
+    for (int i = 0; i < input_count(list); i++) {
+        const char *other = input_scalar(input_child(input_item(list, i), "name"));
+        below = below || (other && strcmp(other, name) == 0);
+    }
+    if (strcmp(name, c->name) == 0) {
+        input_problem(m->setup.in, s->node, "stage '%s': input '%s' is the stage itself", c->name, name);
+    } else if (below) {
+        input_problem(m->setup.in, s->node, "stage '%s': input '%s' comes below it; stages stand in order of execution: move it up", c->name, name);
+    } else {
+        char known[512];
+        size_t n = 0;
+        for (int i = 0; i < m->noutput && n < sizeof known; i++) {
+            n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", m->output[i].name);
+        }
+        input_problem(m->setup.in, s->node, "stage '%s': there is no input '%s'; allowed: %s", c->name, name, known);
+    }
+}
+
 /* Names of inputs to numbers; problems if one is unknown or of the wrong kind. */
 static void plan_inputs(model *m, stage *s, const common *c)
 {
@@ -70,17 +93,17 @@ static void plan_inputs(model *m, stage *s, const common *c)
             input_problem(in, s->node, "stage '%s': delay: %g is not a whole number of steps", c->name, delay);
         }
         if (s->in[k] < 0) {
-            input_problem(in, s->node, "stage '%s': input '%s' is neither stimulus nor a stage above it", c->name, names[k]);
+            refuse_input(m, s, c, names[k]);
             s->in[k] = 0;
-        } else if (s->type->wants_cells != (m->output[s->in[k]].cells != NULL) && (s->type->wants_cells || s->type == stage_find("cells"))) {
+        } else if (!m->output[s->in[k]].doubtful && (m->output[s->in[k]].cells ? s->type->wants_map : s->type->wants_cells)) {
             input_problem(in, s->node, "stage '%s': type %s works on %s, but '%s' is a %s", c->name, s->type->name, s->type->wants_cells ? "cells" : "a map",
-                          names[k], m->output[s->in[k]].cells ? "population of cells" : "map");
+                          names[k], s->type->wants_map ? "population of cells" : "map");
         }
     }
 }
 
 /* Of the stage being planned. */
-static int add_output(model *m, const char *name, const char *unit, double rest)
+static int add_output(model *m, const char *name, const char *unit, double rest, bool rest_varies)
 {
     const stage *s = &m->stage[m->nstage];
     output *o = &m->output[m->noutput];
@@ -90,7 +113,36 @@ static int add_output(model *m, const char *name, const char *unit, double rest)
     o->cells = s->plan.cells;
     o->unit = unit;
     o->rest = rest;
+    o->rest_varies = rest_varies;
     return m->noutput++;
+}
+
+/* False: it is no name at all. */
+static bool check_name(const model *m, const input_node *node, const char *name)
+{
+    bool fine = name && name[0] && name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] == '\0';
+    if (!fine) {
+        input_problem(m->setup.in, node, "name: '%s' must be letters, digits and _", name ? name : "");
+    } else if (find_output(m, name) >= 0) {
+        input_problem(m->setup.in, node, "name: '%s' is taken by an earlier stage", name);
+    }
+    return fine;
+}
+
+/* What the stage itself cannot check. */
+static void check_plan(const model *m, const stage *s, const stage_input in[])
+{
+    const grid *g = &m->world.grid;
+    if (s->plan.whole_field && grid_nleaf(g) > 1) {
+        input_problem(m->setup.in, s->node, "stage '%s': method: deriche works along whole lines: the field must be one tile (field.tiles: [1, 1]); it is cut in %d x %d",
+                      s->plan.name, g->ntile_y, g->ntile_x);
+    }
+    for (int k = 0; s->plan.wants_rest && k < s->nin; k++) {
+        if (in[k].rest_varies) {
+            input_problem(m->setup.in, s->node, "stage '%s': start: rest: the channels of '%s' rest at different values; start: zero does not ask for them",
+                          s->plan.name, in[k].name);
+        }
+    }
 }
 
 static void plan_stage(model *m, const input_node *node)
@@ -106,6 +158,11 @@ static void plan_stage(model *m, const input_node *node)
         list_types(types, sizeof types);
         input_problem(in, input_child(node, "type") ? input_child(node, "type") : node, "%s%s%s; the types are: %s", type ? "unknown stage type '" : "a stage needs a type",
                       type ? type : "", type ? "'" : "", types);
+        const char *name = input_scalar(input_child(node, "name"));
+        if (name && find_output(m, name) < 0) { /* stands in, so that later stages are still checked */
+            s->plan.nchan = 1;
+            m->output[add_output(m, name, "1", 0, false)].doubtful = true;
+        }
         return;
     }
     char *where = memory_text("stage type %s", s->type->name);
@@ -114,41 +171,38 @@ static void plan_stage(model *m, const input_node *node)
     key_table tables[2] = {{common_keys, NCOMMON, &c}, {s->type->keys, s->type->nkey, s->settings}};
     input_fill_tables(in, node, where, tables, 2);
     memory_free(where);
-    if (!c.name || c.name[strspn(c.name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] != '\0' || !c.name[0]) {
-        input_problem(in, node, "name: '%s' must be letters, digits and _", c.name ? c.name : "");
+    if (!check_name(m, node, c.name)) {
+        memory_free(s->settings);
+        s->settings = NULL;
         return;
-    }
-    if (find_output(m, c.name) >= 0) {
-        input_problem(in, node, "name: '%s' is taken by an earlier stage", c.name);
     }
     plan_inputs(m, s, &c);
-    if (s->nin == 0) {
-        return;
+    if (s->nin == 0) { /* a problem; the stimulus stands in, so that the rest is still checked */
+        s->nin = 1;
+        s->in[0] = 0;
     }
     stage_input seen[STAGE_MAX_INPUT];
+    bool sound = input_nproblem(in) == before;
     for (int k = 0; k < s->nin; k++) {
         const output *o = &m->output[s->in[k]];
-        seen[k] = (stage_input){o->name, o->nchan, o->cells, o->rest, o->unit};
+        seen[k] = (stage_input){o->name, o->nchan, o->cells, o->rest, o->rest_varies, o->unit};
+        sound = sound && !o->doubtful;
     }
     s->plan.name = c.name;
-    if (input_nproblem(in) == before) {
+    if (sound) {
         s->own = s->type->plan(&m->world, s->settings, s->nin, seen, node, &s->plan);
     } else { /* its output stands in, so that later stages are still checked */
         s->plan.nchan = seen[0].nchan;
         s->plan.cells = seen[0].cells;
         s->plan.unit = seen[0].unit;
     }
-    if (s->plan.whole_field && grid_nleaf(&m->world.grid) > 1) {
-        input_problem(in, node, "stage '%s': method: deriche works along whole lines: the field must be one tile (field.tiles: [1, 1]); it is cut in %d x %d", c.name,
-                      m->world.grid.ntile_y, m->world.grid.ntile_x);
-    }
-    s->out = add_output(m, c.name, s->plan.unit, c.nrest > 0 ? c.rest[0] : s->plan.rest);
+    check_plan(m, s, seen);
+    s->out = add_output(m, c.name, s->plan.unit, c.nrest > 0 ? c.rest[0] : s->plan.rest, c.nrest == 0 && s->plan.rest_varies);
+    m->output[s->out].doubtful = !sound || input_nproblem(in) > before;
     s->second = -1;
     if (s->plan.second) {
-        if (find_output(m, s->plan.second) >= 0) {
-            input_problem(in, node, "'%s' is taken by an earlier stage", s->plan.second);
-        }
-        s->second = add_output(m, s->plan.second, s->plan.second_unit, 0);
+        check_name(m, node, s->plan.second);
+        s->second = add_output(m, s->plan.second, s->plan.second_unit, s->plan.second_rest, false);
     }
     m->nstage++;
 }
@@ -162,7 +216,7 @@ void model_plan_stages(model *m, const input_node *list)
     m->output[0].rest = m->setup.stimulus_rest;
     m->noutput = 1;
     for (int i = 0; i < input_count(list); i++) {
-        if (m->nstage == MODEL_MAX_STAGE) {
+        if (i == MODEL_MAX_STAGE) {
             input_problem(m->setup.in, input_item(list, i), "more than %d stages", MODEL_MAX_STAGE);
             return;
         }
@@ -178,9 +232,12 @@ static void plan_need(model *m, const stage *s, int k)
     o->halo = s->plan.halo[k] > o->halo ? s->plan.halo[k] : o->halo;
     o->hist = hist > o->hist ? hist : o->hist;
     if (hist > 0) {
-        int past = s->plan.hist[k] == 0 ? PAST_REST : s->plan.past_zero ? PAST_ZERO : s->plan.past_first_frame ? PAST_FIRST_FRAME : PAST_REST;
+        int past = s->plan.past_zero ? PAST_ZERO : s->plan.past_first_frame ? PAST_FIRST_FRAME : PAST_REST;
         if (o->past_fixed && o->past != (unsigned)past && !(o->rest == 0 && past != PAST_FIRST_FRAME && o->past != PAST_FIRST_FRAME)) {
-            input_problem(m->setup.in, s->node, "start: another stage that reads '%s' wants another past of it; put a gain stage between", o->name);
+            input_problem(m->setup.in, s->node, "start: '%s' has another past for itself or another stage; put a gain stage between", o->name);
+        }
+        if (past == PAST_REST && o->rest_varies) {
+            input_problem(m->setup.in, s->node, "delay: channels of '%s' rest at different values; give it a rest, or its start: zero", o->name);
         }
         o->past = past;
         o->past_fixed = true;
@@ -197,7 +254,8 @@ static void plan_strides(const model *m, output *o)
     o->leaf_stride = o->frame_stride * (o->hist + m->world.max_nt);
 }
 
-/* A stage that reads a halo of an output of the running group closes the group; a coupled stage is a group of its own. */
+/* A stage that reads a halo of an output of the running group, or its first frame as its past, closes the group; a coupled stage is a group of
+ * its own. */
 static void plan_groups(model *m)
 {
     group *g = NULL;
@@ -206,7 +264,7 @@ static void plan_groups(model *m)
         bool apart = s->plan.coupled;
         for (int k = 0; g && k < s->nin; k++) {
             int maker = m->output[s->in[k]].stage;
-            apart = apart || (s->plan.halo[k] > 0 && maker >= g->first);
+            apart = apart || ((s->plan.halo[k] > 0 || s->plan.past_first_frame) && maker >= g->first);
         }
         if (!g || g->coupled || apart) {
             g = &m->group[m->ngroup++];
@@ -253,6 +311,7 @@ void model_plan_arrays(model *m)
         output *own = &m->output[s->out];
         own->halo = s->plan.out_halo > own->halo ? s->plan.out_halo : own->halo;
         own->hist = s->plan.out_hist > own->hist ? s->plan.out_hist : own->hist;
+        own->past_fixed = own->past_fixed || s->plan.out_hist > 0; /* at rest */
         for (int k = 0; k < s->nin; k++) {
             plan_need(m, s, k);
         }

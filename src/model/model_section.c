@@ -143,6 +143,6 @@ const help_topic model_topics[] = {
     {"model", "the model: a preset, or an ordered list of stages", "  See chiasm help presets, chiasm help stage, and the name of each stage type.", model_help_keys,
      sizeof model_help_keys / sizeof *model_help_keys},
 };
-const help_topic *const model_preset_topics[] = {&preset_topic, &preset_convis_topic};
+const help_topic *const model_preset_topics[] = {&model_stage_topic, &preset_topic, &preset_convis_topic};
 const int model_preset_ntopic = sizeof model_preset_topics / sizeof *model_preset_topics;
 const int model_ntopic = sizeof model_topics / sizeof *model_topics;

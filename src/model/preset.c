@@ -17,7 +17,8 @@ const key_spec preset_keys[] = {
      .words = "virtualretina|none"},
     {PRESET("blur", KEY_WORD, blur, "gaussian: exact, the field may be cut in tiles; deriche: VirtualRetina's recursive filter"),
      .fallback = "gaussian", .words = "gaussian|deriche"},
-    {PRESET("scheme", KEY_WORD, scheme, "uniform: leave out the preset's log-polar scheme"), .fallback = "preset", .words = "preset|uniform"},
+    {PRESET("scheme", KEY_WORD, scheme, "uniform, log-polar: instead of the preset's scheme"), .fallback = "preset",
+     .words = "preset|uniform|log-polar"},
     {PRESET("mosaic", KEY_WORD, mosaic, "array of the preset's cells"), .fallback = "preset", .words = "preset|square|circular|hexagonal"},
     {PRESET("density", KEY_REAL, density_per_deg, "cells per degree in the fovea; 0: the preset's"), .unit = "/deg", .fallback = "0 /deg", .min = 0,
      .max = 1e4},
@@ -33,10 +34,14 @@ static bool retina_of(input *in, const preset_settings *s, retina_xml *x)
     if (s->preset != PRESET_VIRTUALRETINA) {
         *x = preset_set((enum preset_kind)s->preset);
     } else if (!s->file) {
-        input_problem(in, NULL, "model: preset virtualretina needs `file: retina.xml`");
+        input_problem(in, input_child(input_child(input_root(in), "model"), "preset"), "model: preset virtualretina needs `file: retina.xml`");
         return false;
     } else if (!retina_xml_read(in, s->file, x)) {
         return false;
+    }
+    if (s->scheme == 2 && !x->log_polar) { /* the primate's; model.log_polar says otherwise */
+        x->log_polar = true;
+        x->fovea_radius_deg = x->scaling_per_deg = 1;
     }
     if (s->scheme == 1 || x->scaling_per_deg == 0) {
         x->log_polar = false; /* no growth outside the fovea is the uniform scheme */
@@ -379,7 +384,7 @@ char *preset_stages(input *in, const preset_settings *s)
     preset_text t = {0};
     retina_xml x;
     if (s->file && s->preset != PRESET_VIRTUALRETINA) {
-        input_problem(in, NULL, "model: `file` belongs to preset virtualretina");
+        input_problem(in, input_child(input_child(input_root(in), "model"), "file"), "model: `file` belongs to preset virtualretina");
     }
     if (s->preset == PRESET_CONVIS) {
         preset_convis(in, s->convis, &t);

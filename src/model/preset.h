@@ -22,7 +22,7 @@ typedef struct preset_settings {
     const char *file;         /* virtualretina: the XML; else NULL                                 */
     int latency;              /* 0: virtualretina, one step a stage; 1: none                       */
     int blur;                 /* 0: gaussian, 1: deriche                                           */
-    int scheme;               /* 0: the preset's, 1: uniform                                       */
+    int scheme;               /* 0: the preset's, 1: uniform, 2: log-polar                         */
     int mosaic;               /* 0: the preset's, else enum retina_mosaic                          */
     double density_per_deg;   /* 0: the preset's                                                   */
     double size_deg[2];       /* of the arrays (one number: square, or diameter)                   */

@@ -43,7 +43,7 @@ typedef struct sections {
 
 static const key_spec section_keys[] = {
     {"run", KEY_NODE, NULL, "", 0, 0, NULL, "duration, step, seed, threads", offsetof(sections, run), 0, 0},
-    {"field", KEY_NODE, NULL, NULL, 0, 0, NULL, "size and resolution of the visual field", offsetof(sections, field), 0, 0},
+    {"field", KEY_NODE, NULL, "", 0, 0, NULL, "size and resolution of the visual field", offsetof(sections, field), 0, 0},
     {"stimulus", KEY_NODE, NULL, NULL, 0, 0, NULL, "what is shown", offsetof(sections, stimulus), 0, 0},
     {"model", KEY_NODE, NULL, NULL, 0, 0, NULL, "a preset, or a list of stages", offsetof(sections, model), 0, 0},
     {"record", KEY_NODE, NULL, "", 0, 0, NULL, "what is kept", offsetof(sections, record), 0, 0},
@@ -105,8 +105,26 @@ static void plan_model(job *j)
                          .chunk_steps = (int)s->chunk_steps,
                          .stimulus_rest = s->background,
                          .rank = j->rank,
-                         .nrank = j->nrank};
+                         .nrank = j->nrank,
+                         .nthread = (int)s->threads};
     j->m = model_create(&setup);
+}
+
+/* Tells the stimulus which part of the field this rank will ask for: the rectangle around its tiles. */
+static void expect_stimulus(job *j)
+{
+    const settings *s = &j->set;
+    grid g = grid_plan(s->ny, s->nx, s->ntile_y, s->ntile_x);
+    int first, count, y0 = s->ny, x0 = s->nx, y1 = 0, x1 = 0;
+    grid_owned(&g, j->rank, j->nrank, &first, &count);
+    for (int leaf = first; leaf < first + count; leaf++) {
+        grid_tile t = grid_tile_at(&g, leaf);
+        y0 = t.y0 < y0 ? t.y0 : y0;
+        x0 = t.x0 < x0 ? t.x0 : x0;
+        y1 = t.y0 + t.ny > y1 ? t.y0 + t.ny : y1;
+        x1 = t.x0 + t.nx > x1 ? t.x0 + t.nx : x1;
+    }
+    stimulus_expect(j->stim, s->crop_y + y0, s->crop_x + x0, y1 > y0 ? y1 - y0 : 0, x1 > x0 ? x1 - x0 : 0, model_chunk_steps(j->m));
 }
 
 static void plan_record(job *j, const sections *sec)
@@ -137,8 +155,11 @@ static void read_sections(job *j)
     if (sec.model) {
         plan_model(j);
     }
-    if (j->m) { /* else what may be recorded is not known */
-        plan_record(j, &sec);
+    if (j->stim && j->m) {
+        expect_stimulus(j);
+    }
+    plan_record(j, &sec);
+    if (j->m) { /* else not every key was asked for */
         input_check_unknown(j->in);
     }
 }
@@ -178,14 +199,15 @@ static void check_same_input(job *j)
 static size_t bytes_wanted(const job *j)
 {
     model_sizes size = model_size(j->m);
-    return size.bytes_arrays + size.bytes_state + size.bytes_tables + record_bytes_buffer(j->rec) + restart_bytes(j->m);
+    return size.bytes_arrays + size.bytes_state + size.bytes_tables + record_bytes_buffer(j->rec) + restart_bytes(j->m) +
+           stimulus_bytes(j->stim);
 }
 
 static void print_plan(const job *j)
 {
     const settings *s = &j->set;
     model_sizes size = model_size(j->m);
-    char text[6][32];
+    char text[7][32];
     log_say(LOG_RESULT, "input     %s", j->opt->file);
     log_say(LOG_RESULT, "result    %s, %s and spikes", j->result, report_bytes(record_bytes_total(j->rec), text[0]));
     log_say(LOG_RESULT, "time      %lld steps of %g ms, %g s", (long long)s->nstep, s->step_s * 1e3, (double)s->nstep * s->step_s);
@@ -195,10 +217,11 @@ static void print_plan(const job *j)
     model_print_plan(j->m);
     record_print_plan(j->rec);
     log_say(LOG_RESULT, "work      %.3g GFLOP and %.3g GB moved a step, all ranks", size.flop_per_step * 1e-9, size.bytes_per_step * 1e-9);
-    log_say(LOG_RESULT, "memory    %s on rank %d of %d: arrays %s, state %s, tables %s, record %s, program and stimulus %s",
+    log_say(LOG_RESULT, "memory    %s on rank %d of %d: arrays %s, state %s, tables %s, record %s, stimulus %s, program %s",
             report_bytes((double)(j->bytes_before + bytes_wanted(j)), text[0]), j->rank, j->nrank, report_bytes((double)size.bytes_arrays, text[1]),
             report_bytes((double)size.bytes_state, text[2]), report_bytes((double)size.bytes_tables, text[3]),
-            report_bytes((double)record_bytes_buffer(j->rec), text[4]), report_bytes((double)j->bytes_before, text[5]));
+            report_bytes((double)record_bytes_buffer(j->rec), text[4]), report_bytes((double)stimulus_bytes(j->stim), text[5]),
+            report_bytes((double)j->bytes_before, text[6]));
 }
 
 /* Collective. */

@@ -121,6 +121,12 @@ static const flag *find_flag(options *o, const char *name, int wanted)
             names[n++] = flags[i].name;
         }
     }
+    for (int i = 0; i < NFLAG; i++) {
+        if (strcmp(flags[i].name, name) == 0) {
+            wrong(o, "%s is a flag of %s, not of %s", name, flags[i].commands & FOR_SIMULATE ? "simulate" : "validate", o->topic);
+            return NULL;
+        }
+    }
     const char *nearest = options_nearest(name, names, n);
     if (nearest) {
         wrong(o, "unknown flag %s; did you mean %s?", name, nearest);

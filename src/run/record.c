@@ -566,10 +566,20 @@ void record_close(record *r, double wall_s)
     say_results(r, false);
 }
 
-void record_abandon(record *r)
+static void leave(record *r, bool keep_part)
 {
     if (r->file) {
-        store_abandon(r->file, true);
+        store_abandon(r->file, keep_part);
         r->file = NULL;
     }
+}
+
+void record_abandon(record *r)
+{
+    leave(r, true);
+}
+
+void record_discard(record *r)
+{
+    leave(r, false);
 }

@@ -49,6 +49,7 @@ void record_position(const record *r, int64_t *position);
 /* Collective.  Final attributes (end time, wall time), rename; prints one line per result: name, shape, unit, and spike counts and mean rates. */
 void record_close(record *r, double wall_s);
 void record_abandon(record *r); /* collective; leaves path.part for a resume */
+void record_discard(record *r); /* collective; leaves nothing */
 
 extern const help_topic record_topics[];
 extern const int record_ntopic;

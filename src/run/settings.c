@@ -13,6 +13,7 @@
 #include "run/record.h"
 
 enum { FIELD_MAX_PIXELS = 32768 };
+#define FIELD_MIN_RESOLUTION 1e-2 /* per deg */
 
 static const key_spec run_keys[] = {
     {"duration", KEY_REAL, "s", "0 s", 0, 1e7, NULL, "simulated time; 0 s: as long as the stimulus", offsetof(settings, duration_s), 0, 0},
@@ -28,7 +29,7 @@ static const key_spec field_keys[] = {
      offsetof(settings, nsize), 2},
     {"pixels", KEY_REALS, "", "", 1, FIELD_MAX_PIXELS, NULL, "[nx, ny] of the visual field; this or size", offsetof(settings, pixels),
      offsetof(settings, npixels), 2},
-    {"resolution", KEY_REAL, "/deg", NULL, 1e-2, 1e4, NULL, "pixels per degree", offsetof(settings, resolution_per_deg), 0, 0},
+    {"resolution", KEY_REAL, "/deg", NULL, FIELD_MIN_RESOLUTION, 1e4, NULL, "pixels per degree", offsetof(settings, resolution_per_deg), 0, 0},
     {"crop", KEY_REALS, "", "", 1, FIELD_MAX_PIXELS, NULL, "[nx, ny] pixels in the middle that are computed; not given: all",
      offsetof(settings, crop), offsetof(settings, ncrop), 2},
     {"border", KEY_WORD, NULL, "none", 0, 0, "none|virtualretina",
@@ -87,6 +88,15 @@ static void read_shape(input *in, const input_node *field, settings *s)
     s->full_ny = s->ny = (int)shape[1];
 }
 
+/* After a problem the field may be far from what the user means; an ordinary one keeps the checks of the other sections to the point. */
+static void stand_in(settings *s)
+{
+    if (s->nx == 1 || s->ny == 1 || s->resolution_per_deg <= FIELD_MIN_RESOLUTION) {
+        s->full_nx = s->full_ny = s->nx = s->ny = 256;
+        s->resolution_per_deg = 10;
+    }
+}
+
 /* What the preset asks for becomes a crop in the effective input, which reads back to the same run without the preset. */
 static void read_border(input *in, const input_node *field, settings *s)
 {
@@ -141,10 +151,14 @@ static void read_tiles(input *in, const input_node *field, settings *s)
 
 void settings_read(input *in, const input_node *run, const input_node *field, settings *s)
 {
+    int before = input_nproblem(in);
     *s = (settings){0};
     INPUT_FILL(in, run, "run", run_keys, s);
     INPUT_FILL(in, field, "field", field_keys, s);
     read_shape(in, field, s);
+    if (input_nproblem(in) > before) {
+        stand_in(s);
+    }
     read_border(in, field, s);
     read_crop(in, field, s);
     read_tiles(in, field, s);
@@ -194,6 +208,21 @@ static help_topic topic_at(int i)
     return (help_topic){t->name, t->help, t->text, t->keys, t->nkey};
 }
 
+/* A preset by its name: described with all of them. */
+static bool names_preset(const help_topic *t, const char *name)
+{
+    size_t n = strlen(name);
+    for (int i = 0; i < t->nkey; i++) {
+        bool lists = strcmp(t->keys[i].name, "preset") == 0 && t->keys[i].kind == KEY_WORD;
+        for (const char *word = lists ? t->keys[i].words : NULL; word; word = strchr(word, '|') ? strchr(word, '|') + 1 : NULL) {
+            if (strcspn(word, "|") == n && strncmp(word, name, n) == 0 && strcmp(name, t->keys[i].fallback) != 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 bool settings_help(const char *topic)
 {
     int found = 0;
@@ -205,6 +234,12 @@ bool settings_help(const char *topic)
         } else if (strcmp(t.name, topic) == 0) {
             fputs(found++ > 0 ? "\n" : "", stdout); /* a stage and a stimulus may share a name: both are shown */
             help_print(&t);
+        }
+    }
+    for (int i = 0; topic && found == 0 && i < model_preset_ntopic; i++) {
+        if (names_preset(model_preset_topics[i], topic)) {
+            help_print(model_preset_topics[i]);
+            found++;
         }
     }
     return !topic || found > 0;

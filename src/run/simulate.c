@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "cluster/comm.h"
+#include "cluster/store.h"
 #include "run/restart.h"
 
 static const double LOOK_EVERY_S = 1;   /* stop file, values that are not finite */
@@ -23,10 +24,14 @@ typedef struct loop {
     double began, looked, flushed, saved; /* log_clock() */
     double chunk_s, save_s;               /* longest so far: the room to leave before the deadline */
     bool stop_file_seen;
+    enum exit_code trouble; /* EXIT_DONE: none on this rank */
+    char *trouble_text;
 } loop;
 
 /* What ranks agree on after each chunk, by one maximum. */
-enum { VOTE_FLUSH, VOTE_SAVE, VOTE_STOP, VOTE_COUNT };
+enum { VOTE_FLUSH, VOTE_SAVE, VOTE_STOP, VOTE_TROUBLE, VOTE_COUNT };
+
+enum ending { COMPLETE, STOPPED, GIVEN_UP };
 
 static bool is_cpu(const backend *be)
 {
@@ -62,14 +67,24 @@ static void show(const loop *l)
     }
 }
 
-static void look_for_infinities(const loop *l)
+/* The ranks leave together, in good order, once they have voted. */
+static void look_for_infinities(loop *l)
 {
-    const char *stage = model_not_finite(l->s->m, l->nt);
+    const char *stage = l->trouble == EXIT_DONE ? model_not_finite(l->s->m, l->nt) : NULL;
     if (stage) {
-        error_fatal(EXIT_DIVERGED,
-                    "stage '%s' has a value that is not finite in step %lld (%.6g s); look at its gains, and at run.step against its time "
-                    "constants",
-                    stage, (long long)(l->step - 1), (double)(l->step - 1) * l->s->step_s);
+        l->trouble = EXIT_DIVERGED;
+        l->trouble_text = memory_text("stage '%s' has a value that is not finite, by step %lld (%.6g s); look at its gains, and at run.step "
+                                      "against its time constants",
+                                      stage, (long long)(l->step - 1), (double)(l->step - 1) * l->s->step_s);
+    }
+}
+
+static void look_for_broken_frames(loop *l)
+{
+    const char *broken = stimulus_broken(l->s->stim);
+    if (broken && l->trouble == EXIT_DONE) {
+        l->trouble = EXIT_BAD_INPUT;
+        l->trouble_text = memory_text("%s", broken);
     }
 }
 
@@ -82,6 +97,7 @@ static bool compute_chunk(loop *l)
     l->nt = left < model_chunk_steps(s->m) ? (int)left : model_chunk_steps(s->m);
     log_phase(PHASE_STIMULUS);
     show(l);
+    look_for_broken_frames(l);
     log_phase(PHASE_COMPUTE);
     model_forward(s->m, l->step, l->nt);
     log_phase(PHASE_RECORD);
@@ -106,6 +122,7 @@ static void vote(loop *l, bool full, double votes[VOTE_COUNT])
     bool late = s->deadline_s > 0 && now + l->chunk_s + l->save_s > s->deadline_s;
     votes[VOTE_FLUSH] = full || (first && now - l->flushed > FLUSH_EVERY_S);
     votes[VOTE_SAVE] = first && s->restart_every_s > 0 && now - l->saved > s->restart_every_s;
+    votes[VOTE_TROUBLE] = l->trouble;
     votes[VOTE_STOP] = comm_signal_seen() || (first && (late || l->stop_file_seen));
     log_phase(PHASE_OTHER); /* waiting for the slowest */
     comm_max_double(votes, VOTE_COUNT);
@@ -120,10 +137,14 @@ static void flush(loop *l)
     l->flushed = log_clock();
 }
 
-static void save(loop *l)
+/* False, and nothing saved, when a rank is in trouble: its state would be worth nothing. */
+static bool save(loop *l)
 {
     double start = log_clock();
     look_for_infinities(l);
+    if (comm_any(l->trouble != EXIT_DONE)) {
+        return false;
+    }
     flush(l);
     log_phase(PHASE_RESTART);
     restart_point p = {l->step, record_nposition(l->s->rec), NULL};
@@ -134,6 +155,23 @@ static void save(loop *l)
     l->saved = log_clock();
     l->save_s = l->saved - start;
     log_say(LOG_DETAIL, "restart file of step %lld written in %.2f s", (long long)l->step, l->save_s);
+    return true;
+}
+
+/* A complete result of this very input: a job script that always says --resume has nothing left to do. */
+static bool is_complete(const simulation *s)
+{
+    bool complete = false;
+    const char *why;
+    store *result = s->resume && !restart_exists(s->result) && comm_rank() == 0 && access(s->result, R_OK) == 0 ? store_open_read(s->result, &why) : NULL;
+    if (result) {
+        char *then = store_read_text(result, "/provenance/input"), *differ = then ? restart_differences(then, s->input_effective) : NULL;
+        complete = then && !differ;
+        memory_free(then);
+        memory_free(differ);
+        store_close_read(result);
+    }
+    return comm_any(complete);
 }
 
 /* Opens the result, at the start or where an interrupted run was. */
@@ -144,6 +182,17 @@ static enum exit_code begin(loop *l)
         if (comm_rank() == 0) {
             fprintf(stderr, "chiasm: error: %s.restart of an interrupted run is there; --resume goes on with it, --overwrite starts again\n",
                     s->result);
+        }
+        return EXIT_NO_OUTPUT;
+    }
+    if (is_complete(s)) {
+        log_say(LOG_PROGRESS, "%s is complete; nothing to resume", s->result);
+        l->first = l->step = s->nstep;
+        return EXIT_DONE;
+    }
+    if (!s->resume && !s->overwrite && comm_any(comm_rank() == 0 && access(s->result, F_OK) == 0)) {
+        if (comm_rank() == 0) {
+            fprintf(stderr, "chiasm: error: result '%s' exists already; choose another --out or give --overwrite\n", s->result);
         }
         return EXIT_NO_OUTPUT;
     }
@@ -190,36 +239,62 @@ static void show_progress(const loop *l)
                  (double)s->nstep * s->step_s, rate, left);
 }
 
-/* Returns false when it was stopped before the end. */
-static bool run_chunks(loop *l)
+/* Returns whether it came to the end, was stopped before, or has to be given up. */
+static enum ending run_chunks(loop *l)
 {
     while (l->step < l->s->nstep) {
         bool full = compute_chunk(l);
         double votes[VOTE_COUNT];
         vote(l, full, votes);
+        if (votes[VOTE_TROUBLE] > 0) {
+            return GIVEN_UP;
+        }
         if (l->step == l->s->nstep) {
             break;
         }
-        if (votes[VOTE_STOP] > 0) {
-            save(l);
-            return false;
-        }
-        if (votes[VOTE_SAVE] > 0) {
-            save(l);
+        if (votes[VOTE_STOP] > 0 || votes[VOTE_SAVE] > 0) {
+            if (!save(l)) {
+                return GIVEN_UP;
+            }
+            if (votes[VOTE_STOP] > 0) {
+                return STOPPED;
+            }
         } else if (votes[VOTE_FLUSH] > 0) {
             flush(l);
         }
         show_progress(l);
     }
     flush(l);
-    return true;
+    return COMPLETE;
 }
 
-static void finish(loop *l, bool complete, simulate_done *done)
+/* The first rank in the worst trouble says what it is.  What an earlier restart file can go on with stays. */
+static void give_up(const loop *l, simulate_done *done)
+{
+    double code = l->trouble;
+    comm_max_double(&code, 1);
+    double speaker = l->trouble == (enum exit_code)code ? comm_rank() : comm_size();
+    comm_min_double(&speaker, 1);
+    if (comm_rank() == (int)speaker) {
+        fprintf(stderr, "chiasm: error: %s\n", l->trouble_text);
+    }
+    if (restart_exists(l->s->result)) {
+        record_abandon(l->s->rec);
+    } else {
+        record_discard(l->s->rec);
+    }
+    done->code = (enum exit_code)code;
+}
+
+static void finish(loop *l, enum ending ending, simulate_done *done)
 {
     const simulation *s = l->s;
     log_progress_end();
-    if (complete) {
+    if (ending == GIVEN_UP) {
+        give_up(l, done);
+        return;
+    }
+    if (ending == COMPLETE) {
         log_phase(PHASE_OUTPUT);
         record_close(s->rec, done->wall_s);
         restart_remove(s->result);
@@ -243,17 +318,18 @@ simulate_done simulate_run(const simulation *s)
         remove(l.stop_file); /* of an earlier run */
     }
     done.code = begin(&l);
-    if (done.code == EXIT_DONE) {
+    if (done.code == EXIT_DONE && l.step < s->nstep) {
         l.frames = MEMORY_NEW(real, frame_room(s->m, s->be));
         l.began = l.looked = l.flushed = l.saved = log_clock();
-        bool complete = run_chunks(&l);
+        enum ending ending = run_chunks(&l);
         done.wall_s = log_clock() - l.began;
         done.first = l.first;
         done.steps = l.step - l.first;
-        finish(&l, complete, &done);
+        finish(&l, ending, &done);
         memory_free(l.frames);
     }
     log_phase(PHASE_OTHER);
     memory_free(l.stop_file);
+    memory_free(l.trouble_text);
     return done;
 }

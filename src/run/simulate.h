@@ -22,7 +22,7 @@ typedef struct simulation {
 } simulation;
 
 typedef struct simulate_done {
-    enum exit_code code;  /* EXIT_DONE, EXIT_STOPPED, EXIT_BAD_INPUT or EXIT_NO_OUTPUT (refused) */
+    enum exit_code code;  /* EXIT_DONE, EXIT_STOPPED, EXIT_DIVERGED, EXIT_BAD_INPUT or EXIT_NO_OUTPUT (refused) */
     int64_t first, steps; /* where it began, and how many it did */
     double wall_s;        /* of the loop */
 } simulate_done;

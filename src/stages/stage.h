@@ -38,6 +38,7 @@ typedef struct stage_input {
     int nchan;
     const population *cells; /* NULL: a map of the field */
     double rest;             /* value everywhere before step 0 */
+    bool rest_varies;        /* from channel to channel; rest is the first one's */
     const char *unit;
 } stage_input;
 
@@ -54,17 +55,23 @@ typedef struct stage_plan {
     const population *cells;   /* NULL: a map */
     const char *unit;          /* of the output */
     double rest;               /* value of the output before step 0, as delayed consumers see it */
+    bool rest_varies;          /* from channel to channel: later stages may not ask for the rest value */
+    bool wants_rest;           /* the start of its own state follows from the rest value of its input */
     int halo[STAGE_MAX_INPUT]; /* pixels of each input read beyond the tile */
     int hist[STAGE_MAX_INPUT]; /* frames of each input read before the chunk (without the link's own delay) */
     bool past_zero, past_first_frame; /* those frames before step 0 are 0 or the first frame, instead of the input's rest value */
     int nstate;
     stage_state state[STAGE_MAX_STATE];
     const char *second, *second_unit; /* name of a second output, a map of the same shape; NULL: none */
+    double second_rest;
     int out_halo, out_hist;    /* of its own output, that the stage itself reads back (coupled stages) */
+    int swap_halo;             /* of one-channel frames of its own that it swaps; 0: none */
     bool coupled;              /* every step needs the neighbours' last one: forward is called once with all leaves */
     bool spikes;               /* appends to stage_call.spikes */
     bool whole_field;          /* needs the field in one tile (recursive filters along whole lines) */
     double flop, bytes;        /* per element of the output and step, for the plan */
+    double bytes_held, bytes_thread; /* memory of what attach builds: of this rank, and of each of its threads besides */
+    double bytes_scratch;      /* of each thread, shared by all stages */
     char note[160];            /* what was chosen, for plan and log: "separable Gaussian, 13 taps" */
 } stage_plan;
 
@@ -96,7 +103,7 @@ typedef struct stage_type {
     int nkey;
     size_t settings_size;
     int min_inputs, max_inputs;
-    bool wants_cells;        /* its input is a population (else a map, or either for point and time stages) */
+    bool wants_cells, wants_map; /* its inputs are populations, or maps; neither: either, as for point and time stages */
     bool long_chunks;        /* works best on many steps at a time */
     /* Sizes and host tables; problems go to world->in at node `at`.  Returns what the stage keeps (host memory), never NULL. */
     void *(*plan)(const stage_world *world, const void *settings, int nin, const stage_input in[], const input_node *at, stage_plan *plan);

@@ -24,6 +24,7 @@ static void *blur_stage_plan(const stage_world *w, const void *s_, int nin, cons
     own *o = MEMORY_NEW(own, 1);
     plan->nchan = in[0].nchan;
     plan->rest = in[0].rest;
+    plan->rest_varies = in[0].rest_varies;
     plan->unit = in[0].unit;
     o->desc = space_plan(w, s->sigma_deg, &s->space, at, plan);
     return o;
@@ -62,6 +63,7 @@ const stage_type stage_blur = {
     .settings_size = sizeof(settings),
     .min_inputs = 1,
     .max_inputs = 1,
+    .wants_map = true,
     .plan = blur_stage_plan,
     .attach = attach,
     .forward = forward,

@@ -120,6 +120,8 @@ static void *cells_plan(const stage_world *w, const void *s_, int nin, const sta
     plan->rest = in[0].rest;
     plan->halo[0] = 1; /* the neighbour below and right */
     plan->flop = 7;
+    enum { CORNERS = 4 }; /* positions of all cells, ids and sampling table of this rank's */
+    plan->bytes_held = 2.0 * sizeof(double) * (double)n + (double)w->nleaf * o->cells.pad * (sizeof(int64_t) + CORNERS * (sizeof(int32_t) + sizeof(real)));
     snprintf(plan->note, sizeof plan->note, "%lld cells, at most %d a leaf", (long long)o->place.ncell, o->cells.pad);
     return o;
 }
@@ -183,6 +185,7 @@ const stage_type stage_cells = {
     .settings_size = sizeof(settings),
     .min_inputs = 1,
     .max_inputs = 1,
+    .wants_map = true,
     .plan = cells_plan,
     .attach = attach,
     .forward = forward,

@@ -30,7 +30,7 @@ typedef struct own {
     conv_plan *plan;
     int start;
     double rest;
-    view rest_frame; /* one frame and leaf of the input's rest value */
+    view rest_frame; /* one frame of a leaf at the input's rest value; at NULL: not needed */
 } own;
 
 /* Reads the kernel; problems at `at`, NULL with them.  dims: [out][in][t][y][x]. */
@@ -38,18 +38,18 @@ static double *read_kernel(const stage_world *w, const char *path, const input_n
 {
     const char *colon = strrchr(path, ':'), *why = NULL;
     if (!colon || colon[1] != '/') {
-        input_problem(w->in, at, "kernel: '%s' names no dataset; write FILE.h5:/dataset", path);
+        input_problem(w->in, at, "'%s' names no dataset; write FILE.h5:/dataset", path);
         return NULL;
     }
     char *file = memory_text("%.*s", (int)(colon - path), path);
     store *s = store_open_read(file, &why);
     double *k = NULL;
     if (!s) {
-        input_problem(w->in, at, "kernel: cannot read '%s': %s", file, why);
+        input_problem(w->in, at, "cannot read '%s': %s", file, why);
     } else {
         store_info info = store_look(s, colon + 1);
         if (!info.found || info.rank < 3) {
-            input_problem(w->in, at, "kernel: '%s' has no dataset '%s' of 3 to 5 dimensions", file, colon + 1);
+            input_problem(w->in, at, "'%s' has no dataset '%s' of numbers with 3 to 5 dimensions: [t][y][x], [out][t][y][x] or [out][in][t][y][x]", file, colon + 1);
         } else {
             int64_t n = 1, start[5] = {0};
             for (int i = 0; i < 5; i++) {
@@ -64,13 +64,13 @@ static double *read_kernel(const stage_world *w, const char *path, const input_n
             }
             k = MEMORY_NEW(double, n);
             if (n < 1 || !store_read(s, colon + 1, STORE_F64, start, info.dims, k)) {
-                input_problem(w->in, at, "kernel: cannot read '%s' of '%s' as numbers", colon + 1, file);
+                input_problem(w->in, at, "cannot read '%s' of '%s' as numbers", colon + 1, file);
                 memory_free(k);
                 k = NULL;
             }
             for (int64_t i = 0; k && i < n; i++) {
                 if (!isfinite(k[i])) {
-                    input_problem(w->in, at, "kernel: value %lld of '%s' is not finite", (long long)i, path);
+                    input_problem(w->in, at, "value %lld of '%s' is not finite", (long long)i, path);
                     break;
                 }
             }
@@ -81,6 +81,24 @@ static double *read_kernel(const stage_world *w, const char *path, const input_n
     return k;
 }
 
+/* The kernel as it is computed with, and the rest value of each output: its kernel's sum times that of the input. */
+static void take_kernel(own *o, const settings *s, const double *k, const int64_t d[5], const stage_input *in, stage_plan *plan)
+{
+    int64_t one = d[1] * d[2] * d[3] * d[4];
+    for (int64_t out = 0; out < d[0]; out++) {
+        double sum = 0, size = 0;
+        for (int64_t i = out * one; i < (out + 1) * one; i++) {
+            o->kernel[i] = (real)(s->scale * k[i]);
+            sum += s->scale * k[i];
+            size += fabs(s->scale * k[i]);
+        }
+        double rest = s->start == ZERO ? 0 : sum * in->rest;
+        plan->rest = out == 0 ? rest : plan->rest;
+        plan->rest_varies = plan->rest_varies || fabs(rest - plan->rest) > 1e-6 * size * fabs(in->rest); /* beyond rounding in the file */
+    }
+    plan->rest_varies = plan->rest_varies || (in->rest_varies && s->start != ZERO);
+}
+
 static void *conv_stage_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const settings *s = s_;
@@ -89,19 +107,16 @@ static void *conv_stage_plan(const stage_world *w, const void *s_, int nin, cons
     own *o = MEMORY_NEW(own, 1);
     o->start = s->start;
     o->rest = in[0].rest;
-    double *k = s->kernel ? read_kernel(w, s->kernel, at, d) : NULL;
+    double *k = s->kernel ? read_kernel(w, s->kernel, input_child(at, "kernel"), d) : NULL;
     if (k && d[1] != in[0].nchan) {
-        input_problem(w->in, at, "kernel: %lld input channels, but '%s' has %d", (long long)d[1], in[0].name, in[0].nchan);
+        input_problem(w->in, input_child(at, "kernel"), "%lld input channels, but '%s' has %d", (long long)d[1], in[0].name, in[0].nchan);
     }
     if (d[3] > w->grid.ny || d[4] > w->grid.nx) {
-        input_problem(w->in, at, "kernel: %lld x %lld pixels is larger than the field of %d x %d", (long long)d[4], (long long)d[3], w->grid.nx, w->grid.ny);
+        input_problem(w->in, input_child(at, "kernel"), "%lld x %lld pixels is larger than the field of %d x %d", (long long)d[4], (long long)d[3], w->grid.nx, w->grid.ny);
     }
-    int64_t n = d[0] * d[1] * d[2] * d[3] * d[4];
-    double sum = 0;
-    o->kernel = MEMORY_NEW(real, n);
-    for (int64_t i = 0; k && i < n; i++) {
-        o->kernel[i] = (real)(s->scale * k[i]);
-        sum += i < n / d[0] ? s->scale * k[i] : 0;
+    o->kernel = MEMORY_NEW(real, d[0] * d[1] * d[2] * d[3] * d[4]);
+    if (k) {
+        take_kernel(o, s, k, d, in, plan);
     }
     memory_free(k);
     o->desc = (conv_desc){(int)d[1], (int)d[0], 1, (int)d[2], (int)d[3], (int)d[4], w->grid.tile_ny, w->grid.tile_nx, w->max_nt, (enum conv_algorithm)s->algorithm};
@@ -112,12 +127,14 @@ static void *conv_stage_plan(const stage_world *w, const void *s_, int nin, cons
     int halo = o->info.halo_before > o->info.halo_after ? o->info.halo_before : o->info.halo_after;
     plan->nchan = (int)d[0];
     plan->unit = in[0].unit;
-    plan->rest = s->start == ZERO ? 0 : sum * in[0].rest;
     plan->halo[0] = halo;
     plan->hist[0] = o->info.hist;
     plan->flop = o->info.flop_per_frame / ((double)d[0] * w->grid.tile_ny * w->grid.tile_nx);
     plan->bytes = o->info.bytes_per_frame / ((double)d[0] * w->grid.tile_ny * w->grid.tile_nx);
+    plan->bytes_held = o->info.bytes_held;
+    plan->bytes_thread = o->info.bytes_thread;
     plan->past_zero = s->start == ZERO;
+    plan->wants_rest = s->start == REST && d[2] > 1;
     plan->past_first_frame = s->start == FIRST_FRAME;
     if (o->info.nstate > 0) {
         plan->state[plan->nstate++] = (stage_state){"spectra of past frames", in[0].unit, o->info.nstate, 0};
@@ -137,10 +154,12 @@ static void attach(void *own_, backend *be, const view in[])
     own *o = own_;
     o->desc.algorithm = o->info.algorithm;
     o->plan = be->ops->conv_create(be, &o->desc, o->kernel);
-    o->rest_frame = in[0];
-    o->rest_frame.at = be->ops->alloc(be, in[0].leaf_stride);
-    be->ops->fill(be, o->rest_frame.at, (real)o->rest, in[0].leaf_stride);
-    o->rest_frame.at += in[0].halo * in[0].row_stride + in[0].halo;
+    if (o->info.nstate > 0 && o->start == REST) {
+        o->rest_frame = in[0];
+        o->rest_frame.at = be->ops->alloc(be, in[0].frame_stride);
+        be->ops->fill(be, o->rest_frame.at, (real)o->rest, in[0].frame_stride);
+        o->rest_frame.at += in[0].halo * in[0].row_stride + in[0].halo;
+    }
 }
 
 static void forward(void *own_, const stage_call *c)
@@ -163,6 +182,8 @@ static void destroy(void *own_, backend *be)
     own *o = own_;
     if (be && o->plan) {
         be->ops->conv_destroy(be, o->plan);
+    }
+    if (o->rest_frame.at) {
         be->ops->release(be, o->rest_frame.at - o->rest_frame.halo * o->rest_frame.row_stride - o->rest_frame.halo);
     }
     memory_free(o->kernel);
@@ -179,6 +200,7 @@ const stage_type stage_conv = {
     .settings_size = sizeof(settings),
     .min_inputs = 1,
     .max_inputs = 1,
+    .wants_map = true,
     .long_chunks = true,
     .plan = conv_stage_plan,
     .attach = attach,

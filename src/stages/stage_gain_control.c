@@ -66,11 +66,16 @@ static void *gain_plan(const stage_world *w, const void *s_, int nin, const stag
     plan->coupled = true;
     plan->second = s->adaptation;
     plan->second_unit = "Hz";
+    plan->second_rest = s->form == CONVIS ? 1 : 0;
     plan->out_halo = plan->halo[0]; /* what is pooled is its own last output */
     plan->halo[0] = 0;
     plan->out_hist = 1;
-    plan->state[plan->nstate++] = (stage_state){"adaptation", "Hz", (int64_t)w->grid.tile_ny * w->grid.tile_nx, s->form == CONVIS ? 1 : 0};
+    plan->state[plan->nstate++] = (stage_state){"adaptation", "Hz", (int64_t)w->grid.tile_ny * w->grid.tile_nx, plan->second_rest};
     plan->flop += 30;
+    if (s->form == CONVIS) {
+        plan->swap_halo = o->radius;
+        plan->bytes_held += (double)w->nleaf * (o->pad_nx + 2 * o->radius) * (o->pad_ny + 2 * o->radius) * sizeof(real);
+    }
     return o;
 }
 
@@ -168,12 +173,14 @@ const stage_type stage_gain_control = {
     .help = "contrast gain control: leaky membrane with a conductance that follows its pooled square",
     .text = "  dV/dt = gain I - g V,  g = leak + A,  solved exactly over a step of constant I and g\n"
             "  A_t = (1-c) (G_sigma ** q(V_(t-1))) + c A_(t-1),  c = exp(-dt/tau)\n"
-            "  q(V) = u/(1 + u/5e5 Hz), u = feedback V^2                        (Wohrer & Kornprobst 2009)",
+            "  q(V) = u/(1 + u/5e5 Hz), u = feedback V^2                        (Wohrer & Kornprobst 2009)\n"
+            "  V and A are 0 before step 0 (form convis: A is 1).",
     .keys = keys,
     .nkey = sizeof keys / sizeof *keys,
     .settings_size = sizeof(settings),
     .min_inputs = 1,
     .max_inputs = 1,
+    .wants_map = true,
     .plan = gain_plan,
     .attach = attach,
     .forward = forward,

@@ -30,23 +30,27 @@ typedef struct own {
 
 /* Convis (retina.md 1.1): a = weight dt/tau, L = clip(trunc(-n ln(0.001/a)) + 1, 10, 1000) taps a exp(-(j + 0.4)/n), n = tau/dt, taken off one
  * frame later; kernel [1, -h_0, -h_1, ...]. */
-static void plan_fir(own *o, const stage_world *w, const settings *s, int nchan, stage_plan *plan)
+static void plan_fir(own *o, const stage_world *w, const settings *s, const stage_input *in, stage_plan *plan)
 {
+    int nchan = in->nchan;
     double n = s->tau_s / w->step_s, a = s->weight / n;
     double wanted = a > 0 ? trunc(-n * log(0.001 / a)) + 1 : 10;
     int length = wanted < 10 ? 10 : wanted > 1000 ? 1000 : (int)wanted;
+    double sum = 1;
     o->taps = MEMORY_NEW(real, (length + 1) * nchan);
     for (int c = 0; c < nchan; c++) {
         real *k = o->taps + c * (length + 1);
         k[0] = 1;
         for (int j = 0; j < length; j++) {
             k[j + 1] = (real)(-a * exp(-(j + 0.4) / n));
+            sum += c == 0 ? (double)k[j + 1] : 0;
         }
     }
     o->desc = (conv_desc){nchan, nchan, nchan, length + 1, 1, 1, w->grid.tile_ny, w->grid.tile_nx, w->max_nt, CONV_DIRECT};
     plan->hist[0] = length;
     plan->flop = 2.0 * length;
-    plan->rest = 0;
+    plan->past_zero = s->start == ZERO;
+    plan->rest = s->start == REST ? sum * in->rest : 0;
     snprintf(plan->note, sizeof plan->note, "direct, %d taps in time", length + 1);
 }
 
@@ -56,15 +60,17 @@ static void *highpass_plan(const stage_world *w, const void *s_, int nin, const 
     (void)nin;
     own *o = MEMORY_NEW(own, 1);
     o->form = s->form;
-    double c = exp(-w->step_s / s->tau_s), b = s->form == CONVIS ? (1 + c) * w->step_s / (2 * s->tau_s) : 1 - c;
+    double c = (double)(real)exp(-w->step_s / s->tau_s); /* as it is computed with, so that a constant passes unchanged */
+    double b = s->form == CONVIS ? (1 + c) * w->step_s / (2 * s->tau_s) : 1 - c;
     plan->nchan = in[0].nchan;
     plan->cells = in[0].cells;
     plan->unit = in[0].unit;
+    plan->wants_rest = s->start == REST;
     if (s->form == FIR) {
         if (in[0].cells) {
             input_problem(w->in, at, "form: fir works on maps, not on cells");
         }
-        plan_fir(o, w, s, in[0].nchan, plan);
+        plan_fir(o, w, s, &in[0], plan);
         return o;
     }
     o->par[0] = (real)b;

@@ -31,12 +31,13 @@ static void *heat_plan(const stage_world *w, const void *s_, int nin, const stag
     const settings *s = s_;
     (void)nin;
     own *o = MEMORY_NEW(own, 1);
-    double c = exp(-w->step_s / s->tau_s);
+    double c = (double)(real)exp(-w->step_s / s->tau_s); /* as it is computed with, so that a constant passes unchanged */
     o->b = (real)(s->gain * (1 - c));
     o->c = (real)c;
     plan->nchan = in[0].nchan;
     plan->unit = in[0].unit;
     plan->rest = s->start == REST ? s->gain * in[0].rest : 0;
+    plan->wants_rest = s->start == REST;
     o->desc = space_plan(w, s->sigma_deg * sqrt(w->step_s / s->tau_s), &s->space, at, plan);
     plan->coupled = true;
     plan->out_halo = plan->halo[0];
@@ -95,6 +96,7 @@ const stage_type stage_leaky_heat = {
     .settings_size = sizeof(settings),
     .min_inputs = 1,
     .max_inputs = 1,
+    .wants_map = true,
     .plan = heat_plan,
     .attach = attach,
     .forward = forward,

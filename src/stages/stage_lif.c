@@ -143,6 +143,7 @@ const stage_type stage_pixel_lif = {
     .settings_size = sizeof(settings),
     .min_inputs = 1,
     .max_inputs = 1,
+    .wants_map = true,
     .plan = pixel_plan,
     .forward = pixel_forward,
     .destroy = destroy,

@@ -33,7 +33,7 @@ static void *lowpass_plan(const stage_world *w, const void *s_, int nin, const s
     own *o = MEMORY_NEW(own, 1);
     int npole = s->form == CONVIS ? 1 : (int)s->order + 1;
     double tau_s = npole > 1 ? s->tau_s / (double)s->order : s->tau_s;
-    double c = tau_s > 0 ? exp(-w->step_s / tau_s) : 0;
+    double c = tau_s > 0 ? (double)(real)exp(-w->step_s / tau_s) : 0; /* as it is computed with, so that a constant passes unchanged */
     double b = 1 - c, gain = s->gain;
     if (s->form == CONVIS && tau_s > 0) {
         b = (1 + c) * w->step_s / (2 * tau_s);
@@ -47,6 +47,7 @@ static void *lowpass_plan(const stage_world *w, const void *s_, int nin, const s
     plan->cells = in[0].cells;
     plan->unit = in[0].unit;
     plan->rest = s->start == REST ? dc * in[0].rest : 0;
+    plan->wants_rest = s->start == REST;
     plan->flop = 3.0 * npole + 1;
     /* In the cascade the first pole holds the state before the gain, the others after it. */
     double before_gain = s->form == CONVIS ? plan->rest : s->start == REST ? in[0].rest : 0;

@@ -29,6 +29,7 @@ static own *point_plan(const stage_input *in, stage_plan *plan)
     plan->nchan = in->nchan;
     plan->cells = in->cells;
     plan->unit = in->unit;
+    plan->rest_varies = in->rest_varies;
     plan->flop = 2;
     return MEMORY_NEW(own, 1);
 }
@@ -94,6 +95,7 @@ static void *sum_plan(const stage_world *w, const void *s_, int nin, const stage
         double weight = k < s->nweight ? s->weights[k] : 1;
         o->weight[k] = (real)weight;
         plan->rest += weight * in[k].rest;
+        plan->rest_varies = plan->rest_varies || in[k].rest_varies;
         if (in[k].nchan != in[0].nchan || in[k].cells != in[0].cells) {
             input_problem(w->in, at, "inputs: '%s' and '%s' differ in shape", in[0].name, in[k].name);
         }

@@ -1,0 +1,582 @@
+/* test_model.c - every stage type in whole models: neither chunks nor tiles nor threads nor a saved state show in the results.
+ * Oracle: the same model run in one tile, one thread and chunks of seven steps; and a direct sum in double for linear-nonlinear models. */
+#include <float.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "cluster/comm.h"
+#include "cluster/store.h"
+#include "model/model.h"
+#include "test.h"
+
+enum { STEPS = 15, NY = 9, NX = 11 };
+static const double pixels_per_deg = 10;
+static char kernels[64]; /* HDF5 file that stands for @ in the texts below */
+
+/* What a trial may not be asked. */
+enum { ONE_TILE = 1, /* works along whole lines */
+       CUT = 2,      /* last bits follow the cut of the field: size of the transforms, order of the sum for a mean */
+       STEADY = 4,   /* asked in addition: a field that stays at rest gives constant outputs from step 0 on */
+       PLANE = 8 };  /* needs a field of more than one row */
+
+typedef struct trial {
+    const char *type; /* under test */
+    int flags;
+    const char *stages;
+} trial;
+
+static const trial trials[] = {
+    {"gain", STEADY, "{name: a, type: gain, input: stimulus, scale: 2, offset: -1, delay: 9}"},
+    {"sum", STEADY, "{name: a, type: gain, input: stimulus, scale: 3}, {name: b, type: sum, inputs: [a, stimulus, a], weights: [1, -2, 0.5], delay: [3, 0, 8]}"},
+    {"rectify", STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, value: 37 Hz, slope: 100 Hz, sign: -1}"},
+    {"rectify", STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, value: 37 Hz, slope: 100 Hz, form: convis, delay: 1}"},
+    {"rectify", STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, slope: 100 Hz, form: clip}"},
+    {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.07 deg}, {name: b, type: blur, input: a, sigma: 0 deg, delay: 2}"},
+    {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.3 deg}"}, /* reads beyond the whole field */
+    {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, scheme: log-polar}"},
+    {"blur", 0, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, method: convis}"},
+    {"blur", STEADY | ONE_TILE, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, method: deriche}"},
+    {"blur", ONE_TILE, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, method: deriche, scheme: log-polar}"},
+    {"lowpass", STEADY, "{name: a, type: lowpass, input: stimulus, tau: 5 ms, gain: 3, delay: 1}, {name: b, type: lowpass, input: a, tau: 0 s, order: 1}"},
+    {"lowpass", STEADY, "{name: a, type: lowpass, input: stimulus, tau: 5 ms, order: 3, gain: 2}"},
+    {"lowpass", STEADY, "{name: a, type: lowpass, input: stimulus, tau: 5 ms, form: convis}"},
+    {"lowpass", 0, "{name: a, type: lowpass, input: stimulus, tau: 5 ms, start: zero}, {name: b, type: blur, input: a, sigma: 0.1 deg, delay: 1}"},
+    {"lowpass", PLANE, "{name: a, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: b, type: lowpass, input: a, tau: 5 ms, order: 1},"
+                       "{name: c, type: blur, input: b, sigma: 0.1 deg}, {name: d, type: highpass, input: c, tau: 4 ms, weight: 0.3},"
+                       "{name: e, type: sum, inputs: [d, a], delay: [2, 0]}, {name: f, type: leaky_heat, input: e, sigma: 0.1 deg, tau: 4 ms}"},
+    {"highpass", STEADY, "{name: a, type: highpass, input: stimulus, tau: 5 ms, weight: 0.8, delay: 2}"},
+    {"highpass", STEADY, "{name: a, type: highpass, input: stimulus, tau: 5 ms, weight: 0.8, form: convis}"},
+    {"highpass", STEADY, "{name: a, type: highpass, input: stimulus, tau: 2 ms, weight: 0.8, form: fir, delay: 1}, {name: b, type: gain, input: a, delay: 3}"},
+    {"highpass", 0, "{name: a, type: highpass, input: stimulus, tau: 2 ms, weight: 0.8, form: fir, start: zero}"},
+    {"leaky_heat", STEADY, "{name: a, type: leaky_heat, input: stimulus, sigma: 0.3 deg, tau: 4 ms, gain: 2, delay: 1}, {name: b, type: blur, input: a, sigma: 0.4 deg}"},
+    {"leaky_heat", STEADY, "{name: a, type: leaky_heat, input: stimulus, sigma: 0 deg, tau: 4 ms}, {name: b, type: cells, input: a, density: 15 /deg}"},
+    {"leaky_heat", 0, "{name: a, type: leaky_heat, input: stimulus, sigma: 0.2 deg, tau: 4 ms, scheme: log-polar, start: zero}"},
+    {"leaky_heat", STEADY | ONE_TILE, "{name: a, type: leaky_heat, input: stimulus, sigma: 0.4 deg, tau: 4 ms, method: deriche}"},
+    {"gain_control", 0, "{name: i, type: gain, input: stimulus, offset: -0.5}, {name: a, type: gain_control, input: i, gain: 150 Hz, leak: 5 Hz,"
+                        "feedback: 100 Hz, sigma: 0.1 deg, tau: 5 ms, adaptation_output: g, delay: 1}, {name: b, type: blur, input: a, sigma: 0.2 deg},"
+                        "{name: c, type: blur, input: g, sigma: 0.2 deg, delay: 2}, {name: d, type: sum, inputs: [b, c, g], delay: 1}"},
+    {"gain_control", CUT, "{name: a, type: gain_control, input: stimulus, gain: 50 Hz, leak: 50 Hz, feedback: 100 Hz, sigma: 0.1 deg, tau: 5 ms, form: convis,"
+                        "adaptation_output: g}, {name: b, type: blur, input: a, sigma: 0.2 deg}, {name: c, type: gain, input: g, delay: 1}"},
+    {"gain_control", 0, "{name: a, type: gain_control, input: stimulus, gain: 50 Hz, leak: 50 Hz, feedback: 0 Hz, sigma: 0.1 deg, tau: 5 ms},"
+                        "{name: b, type: gain_control, input: a, gain: 50 Hz, leak: 50 Hz, feedback: 9 Hz, sigma: 0 deg, tau: 5 ms, delay: 4}"},
+    {"gain_control", 0, "{name: a, type: gain_control, input: stimulus, gain: 50 Hz, leak: 5 Hz, feedback: 100 Hz, sigma: 0.08 deg, tau: 5 ms, scheme: log-polar}"},
+    {"conv", PLANE | STEADY, "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: direct, delay: 2}, {name: b, type: gain, input: a, delay: 1}"},
+    {"conv", PLANE | STEADY | CUT, "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: fft}, {name: b, type: gain, input: a, delay: 1}"},
+    {"conv", PLANE | STEADY, "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: separable}"},
+    {"conv", PLANE | STEADY, "{name: a, type: conv, input: stimulus, kernel: '@:/smooth', algorithm: separable, start: first_frame, delay: 1}"},
+    {"conv", PLANE | CUT, "{name: a, type: conv, input: stimulus, kernel: '@:/bank', algorithm: fft, start: first_frame},"
+                          "{name: b, type: conv, input: a, kernel: '@:/pairs', algorithm: fft, start: zero}"},
+    {"conv", PLANE | CUT, "{name: a, type: conv, input: stimulus, kernel: '@:/smooth', algorithm: fft, start: zero},"
+                          "{name: b, type: conv, input: a, kernel: '@:/still', algorithm: fft, delay: 1}"},
+    {"conv", STEADY, "{name: i, type: gain, input: stimulus, scale: 2}, {name: a, type: conv, input: i, kernel: '@:/time', start: first_frame, algorithm: direct}"},
+    {"cells", STEADY, "{name: a, type: cells, input: stimulus, density: 15 /deg, jitter: 0.02 deg}, {name: b, type: lowpass, input: a, tau: 5 ms, order: 2},"
+                      "{name: c, type: highpass, input: b, tau: 5 ms, weight: 0.5, delay: 1}, {name: d, type: sum, inputs: [a, c]}, {name: e, type: rectify, input: d}"},
+    {"cells", STEADY, "{name: a, type: cells, input: stimulus, mosaic: hexagonal, density: 20 /deg, shift: [0.1 deg, 0.3 deg]},"
+                      "{name: b, type: cells, input: stimulus, mosaic: circular, scheme: log-polar, density: 25 /deg, diameter: 2 deg, delay: 1}"},
+    {"lif", 0, "{name: i, type: gain, input: stimulus, scale: 800}, {name: a, type: cells, input: i, density: 15 /deg},"
+               "{name: s, type: lif, input: a, leak: 20 Hz, noise: 0.3, refractory: 2.5 ms, refractory_sd: 1 ms, random_start: true, delay: 1,"
+               "adaptation_delta: 10 Hz, adaptation_tau: 8 ms, adaptation_reversal: -0.2}, {name: c, type: lowpass, input: s, tau: 2 ms}"},
+    {"lif", 0, "{name: i, type: gain, input: stimulus, scale: 1e5}, {name: a, type: cells, input: i, density: 15 /deg}, {name: s, type: lif, input: a, refractory: 0 s}"},
+    {"pixel_lif", 0, "{name: i, type: gain, input: stimulus, scale: 400}, {name: a, type: pixel_lif, input: i, noise: 0.2, refractory_sd: 2 ms},"
+                     "{name: b, type: blur, input: a, sigma: 0.1 deg}"},
+};
+enum { NTRIAL = sizeof trials / sizeof trials[0] };
+
+/* --- running a model ------------------------------------------------------------------------------------------------- */
+typedef struct way { /* of running it */
+    int ny, nx, tiles_y, tiles_x, threads, chunk;
+    bool mixed, steady; /* chunks of any length up to `chunk`; the stimulus stays at rest */
+    bool passing;       /* only the last output is looked at: the others may live in working memory */
+    int stop;           /* after so many steps the state goes to a new model; 0: never */
+} way;
+
+typedef struct result {
+    int64_t n, first, nspike; /* what stands before `first` was not looked at */
+    double *value; /* of all outputs, [step][channel][y][x] or [step][cell] */
+    spike *spikes; /* in order of time and cell */
+} result;
+
+static double luminance(int64_t step, int y, int x)
+{
+    uint64_t seed = (uint64_t)((step * 1009 + y) * 1013 + x);
+    return 0.5 + 0.3 * sin(0.4 * (double)step + 0.7 * x - 0.5 * y) + 0.2 * test_random(&seed);
+}
+
+/* Text with @ replaced by the name of the file of kernels. */
+static char *model_text(const char *stages)
+{
+    char *text = memory_text("%s", "model: {log_polar: {fovea_radius: 0.1 deg, scaling: 2 /deg}, stages: [");
+    for (const char *at = stages; *at;) {
+        size_t n = strcspn(at, "@");
+        char *longer = memory_text("%s%.*s%s", text, (int)n, at, at[n] ? kernels : "");
+        memory_free(text);
+        text = longer;
+        at += n + (at[n] == '@');
+    }
+    char *whole = memory_text("%s]}\n", text);
+    memory_free(text);
+    return whole;
+}
+
+typedef struct session {
+    input *in;
+    backend *be;
+    model *m;
+} session;
+
+static session session_open(const char *stages, const way *w)
+{
+    char *text = model_text(stages);
+    session s = {.in = input_from_text(text, "test", NULL, 0)};
+    memory_free(text);
+    model_setup setup = {.in = s.in, .step_s = 0.001, .pixels_per_deg = pixels_per_deg, .seed = 3, .ny = w->ny, .nx = w->nx, .full_ny = w->ny, .full_nx = w->nx,
+                         .ntile_y = w->tiles_y, .ntile_x = w->tiles_x, .chunk_steps = w->chunk, .stimulus_rest = 0.5, .rank = 0, .nrank = 1};
+    s.m = model_create(&setup);
+    if (s.m) {
+        for (int i = w->passing ? model_noutput(s.m) - 1 : 0; i < model_noutput(s.m); i++) {
+            model_keep(s.m, i);
+        }
+        s.be = backend_open("cpu", w->threads);
+        model_attach(s.m, s.be);
+    } else {
+        input_print_problems(s.in);
+    }
+    return s;
+}
+
+static void session_close(session *s)
+{
+    model_destroy(s->m);
+    backend_close(s->be);
+    input_destroy(s->in);
+}
+
+static void show(model *m, const way *w, int64_t step0, int nt)
+{
+    view v = model_stimulus(m);
+    for (int l = 0; l < v.nleaf; l++) {
+        for (int t = 0; t < nt; t++) {
+            for (int y = 0; y < v.tile[l].ny; y++) {
+                real *row = host(v.at) + l * v.leaf_stride + t * v.frame_stride + y * v.row_stride;
+                for (int x = 0; x < v.tile[l].nx; x++) {
+                    row[x] = (real)(w->steady ? 0.5 : luminance(step0 + t, v.tile[l].y0 + y, v.tile[l].x0 + x));
+                }
+            }
+        }
+    }
+}
+
+static int64_t values_of(const model_output *o, const way *w)
+{
+    return o->cells ? o->cells->ncell : (int64_t)o->nchan * w->ny * w->nx;
+}
+
+static void take_frame(const model_output *o, const way *w, int t, double *to)
+{
+    for (int l = 0; l < o->v.nleaf; l++) {
+        const grid_tile *tile = &o->v.tile[l];
+        const real *from = host(o->v.at) + l * o->v.leaf_stride + t * o->v.frame_stride;
+        for (int i = 0; o->cells && i < tile->nx; i++) {
+            to[o->cells->id[(int64_t)l * o->cells->pad + i]] = (double)from[i];
+        }
+        for (int i = 0; !o->cells && i < o->nchan * tile->ny * tile->nx; i++) {
+            int c = i / (tile->ny * tile->nx), y = i / tile->nx % tile->ny, x = i % tile->nx;
+            to[((int64_t)c * w->ny + tile->y0 + y) * w->nx + tile->x0 + x] = (double)from[c * o->v.chan_stride + y * o->v.row_stride + x];
+        }
+    }
+}
+
+static void take(model *m, const way *w, int64_t step0, int nt, result *r)
+{
+    int64_t first = 0;
+    for (int i = 0; i < model_noutput(m); i++) {
+        model_output o = model_output_at(m, i);
+        int64_t n = values_of(&o, w);
+        for (int t = 0; t < nt; t++) {
+            take_frame(&o, w, t, r->value + first + (step0 + t) * n);
+        }
+        first += STEPS * n;
+        for (int l = 0; o.spikes && l < model_nleaf(m); l++) {
+            const spike_list *list = model_spikes(m, i, l);
+            r->spikes = memory_grow(r->spikes, (size_t)(r->nspike + list->n), sizeof(spike));
+            for (int64_t k = 0; k < list->n; k++) {
+                r->spikes[r->nspike++] = list->item[k];
+            }
+        }
+    }
+}
+
+static int by_time(const void *a_, const void *b_)
+{
+    const spike *a = a_, *b = b_;
+    return a->time_s != b->time_s ? (a->time_s < b->time_s ? -1 : 1) : (a->cell > b->cell) - (a->cell < b->cell);
+}
+
+static void go_on_in_new_model(session *s, const char *stages, const way *w)
+{
+    session next = session_open(stages, w);
+    int64_t n = model_nstate(s->m);
+    CHECK(n == model_nstate(next.m));
+    real *state = MEMORY_NEW(real, n);
+    for (int l = 0; l < model_nleaf(s->m); l++) {
+        model_state_get(s->m, l, state);
+        model_state_set(next.m, l, state);
+    }
+    memory_free(state);
+    session_close(s);
+    *s = next;
+}
+
+static result run(const char *stages, const way *w)
+{
+    result r = {0, 0, 0, NULL, NULL};
+    session s = session_open(stages, w);
+    if (!s.m) {
+        CHECK(s.m != NULL);
+        session_close(&s);
+        return r;
+    }
+    for (int i = 0; i < model_noutput(s.m); i++) {
+        model_output o = model_output_at(s.m, i);
+        r.first = w->passing ? r.n : 0;
+        r.n += STEPS * values_of(&o, w);
+    }
+    r.value = MEMORY_NEW(double, r.n);
+    for (int step = 0, chunk = 0, nt; step < STEPS; step += nt, chunk++) {
+        nt = w->mixed ? 1 + chunk * 3 % w->chunk : w->chunk;
+        nt = nt < STEPS - step ? nt : STEPS - step;
+        nt = step < w->stop && step + nt > w->stop ? w->stop - step : nt;
+        show(s.m, w, step, nt);
+        model_forward(s.m, step, nt);
+        take(s.m, w, step, nt, &r);
+        if (step + nt == w->stop) {
+            go_on_in_new_model(&s, stages, w);
+        }
+    }
+    CHECK(model_not_finite(s.m, 1) == NULL);
+    session_close(&s);
+    if (r.nspike > 0) {
+        qsort(r.spikes, (size_t)r.nspike, sizeof(spike), by_time);
+    }
+    return r;
+}
+
+static void result_free(result *r)
+{
+    memory_free(r->value);
+    memory_free(r->spikes);
+}
+
+/* Largest difference of what was looked at in b; infinite if the shapes or the spikes differ. */
+static double difference(const result *a, const result *b)
+{
+    double worst = a->n == b->n && a->nspike == b->nspike ? 0 : INFINITY;
+    for (int64_t i = b->first; worst < INFINITY && i < a->n; i++) {
+        worst = fmax(worst, fabs(a->value[i] - b->value[i]));
+    }
+    for (int64_t i = 0; worst < INFINITY && i < a->nspike; i++) {
+        worst = a->spikes[i].time_s == b->spikes[i].time_s && a->spikes[i].cell == b->spikes[i].cell ? worst : INFINITY;
+    }
+    return worst;
+}
+
+static double largest(const result *r)
+{
+    double most = 0;
+    for (int64_t i = 0; i < r->n; i++) {
+        most = fmax(most, fabs(r->value[i]));
+    }
+    return most;
+}
+
+/* --- every stage, every way ------------------------------------------------------------------------------------------ */
+static void compare(const trial *t, const result *reference, const way *w, double tolerance, const char *what)
+{
+    result r = run(t->stages, w);
+    double worst = difference(reference, &r);
+    if (!(worst <= tolerance)) {
+        printf("\n    %s, %s, %d x %d tiles: differs by %g of %g: %s", t->type, what, w->tiles_x, w->tiles_y, worst, largest(reference), t->stages);
+    }
+    CHECK(worst <= tolerance);
+    result_free(&r);
+}
+
+static void try_field(const trial *t, int ny, int nx)
+{
+    way base = {.ny = ny, .nx = nx, .tiles_y = 1, .tiles_x = 1, .threads = 1, .chunk = 7};
+    result reference = run(t->stages, &base);
+    if (strcmp(t->type, "lif") == 0) {
+        CHECK(reference.nspike > 10);
+    }
+    /* other cuts round otherwise: a few units in the last place of the largest value for each of two stages */
+    double exact = 0, rounding = t->flags & CUT ? (sizeof(real) == sizeof(float) ? 1e-6 : 1e-14) * fmax(1, largest(&reference)) : exact;
+    const int chunks[] = {1, 3, STEPS};
+    for (int i = 0; i < 3; i++) {
+        way w = base;
+        w.chunk = chunks[i];
+        compare(t, &reference, &w, exact, "other chunks");
+    }
+    way mixed = base;
+    mixed.mixed = true;
+    compare(t, &reference, &mixed, exact, "mixed chunks");
+    way again = base;
+    again.stop = 8;
+    compare(t, &reference, &again, exact, "saved state");
+    const int tiles[][2] = {{2, 3}, {5, 4}, {ny, nx}};
+    for (int i = 0; i < 3 && !(t->flags & ONE_TILE); i++) {
+        way w = base;
+        w.tiles_y = tiles[i][0] < ny ? tiles[i][0] : ny;
+        w.tiles_x = tiles[i][1] < nx ? tiles[i][1] : nx;
+        compare(t, &reference, &w, rounding, "tiles");
+        if (i == 1) {
+            w.threads = 3;
+            w.mixed = true;
+            w.stop = 5;
+            compare(t, &reference, &w, rounding, "3 threads, mixed chunks, saved state");
+            w.passing = true;
+            compare(t, &reference, &w, rounding, "the same, and only the last output is kept");
+        }
+    }
+    result_free(&reference);
+}
+
+static void all_stages(void)
+{
+    for (int i = 0; i < stage_count; i++) {
+        bool tried = false;
+        for (int k = 0; k < NTRIAL; k++) {
+            tried = tried || strcmp(trials[k].type, stage_list[i]->name) == 0;
+        }
+        if (!tried) {
+            printf("\n    stage type %s is not in the table of trials", stage_list[i]->name);
+        }
+        CHECK(tried);
+    }
+    for (int k = 0; k < NTRIAL; k++) {
+        try_field(&trials[k], NY, NX);
+        if (!(trials[k].flags & PLANE)) {
+            try_field(&trials[k], 1, 13);
+            try_field(&trials[k], 13, 1);
+        }
+    }
+}
+
+/* Every output of every pixel and cell keeps the value it has in step 0. */
+static void rest_is_steady(void)
+{
+    const double rounding = sizeof(real) == sizeof(float) ? 1e-5 : 1e-13; /* of recursions with time constants of 5 steps, over 15 steps */
+    for (int k = 0; k < NTRIAL; k++) {
+        if (!(trials[k].flags & STEADY)) {
+            continue;
+        }
+        way w = {.ny = NY, .nx = NX, .tiles_y = trials[k].flags & ONE_TILE ? 1 : 2, .tiles_x = 1, .threads = 1, .chunk = 4, .steady = true};
+        session s = session_open(trials[k].stages, &w);
+        result r = run(trials[k].stages, &w);
+        double worst = 0;
+        const double *value = r.value;
+        for (int i = 0; s.m && i < model_noutput(s.m); i++) {
+            model_output o = model_output_at(s.m, i);
+            int64_t n = values_of(&o, &w);
+            for (int64_t j = 0; j < STEPS * n; j++) {
+                worst = fmax(worst, fabs(value[j] - value[j % n]) / fmax(1, fabs(value[j % n])));
+            }
+            value += STEPS * n;
+        }
+        if (!(worst <= rounding)) {
+            printf("\n    %s drifts from its rest by %g: %s", trials[k].type, worst, trials[k].stages);
+        }
+        CHECK(worst <= rounding);
+        result_free(&r);
+        session_close(&s);
+    }
+}
+
+/* --- convolutions ------------------------------------------------------------------------------------------------------ */
+enum { KT = 4, KY = 5, KX = 3 };
+static double kernel[KT][KY][KX];
+
+static void same_answer_of_all_algorithms(void)
+{
+    static const char *const starts[] = {"zero", "rest", "first_frame"}, *const names[] = {"k", "smooth", "bank"};
+    for (int i = 0; i < 18; i++) {
+        result first = {0, 0, 0, NULL, NULL};
+        for (int a = 0; a < 3; a++) {
+            static const char *const algorithms[] = {"direct", "fft", "separable"};
+            way w = {.ny = NY, .nx = NX, .tiles_y = 2, .tiles_x = 1, .threads = 1, .chunk = 2 + a};
+            char *text = memory_text("{name: i, type: gain, input: stimulus}, {name: a, type: conv, input: i, kernel: '@:/%s', algorithm: %s, start: %s, delay: %d}",
+                                     names[i % 3], algorithms[a], starts[i / 3 % 3], i / 9 * 3);
+            result r = run(text, &w);
+            if (a == 0) {
+                first = r;
+            } else {
+                CHECK_NEAR(difference(&first, &r), 0, sizeof(real) == sizeof(float) ? 3e-6 : 1e-13, "rounding of sums of 60 to 180 products of about 1");
+                result_free(&r);
+            }
+            memory_free(text);
+        }
+        result_free(&first);
+    }
+}
+
+static int inside(int i, int n)
+{
+    return i < 0 ? 0 : i >= n ? n - 1 : i;
+}
+
+static double linear(int t, int y, int x, const char *start)
+{
+    double sum = 0;
+    for (int k = 0; k < KT; k++) {
+        for (int j = 0; j < KY; j++) {
+            for (int i = 0; i < KX; i++) {
+                int py = inside(y + KY / 2 - j, NY), px = inside(x + KX / 2 - i, NX);
+                double past = start[0] == 'z' ? 0 : start[0] == 'r' ? 0.5 : (double)(real)luminance(0, py, px);
+                sum += kernel[k][j][i] * (t - k < 0 ? past : (double)(real)luminance(t - k, py, px));
+            }
+        }
+    }
+    return sum;
+}
+
+static void linear_nonlinear_is_the_direct_sum(void)
+{
+    static const char *const starts[] = {"zero", "rest", "first_frame"}, *const algorithms[] = {"auto", "fft"};
+    for (int c = 0; c < 6; c++) {
+        way w = {.ny = NY, .nx = NX, .tiles_y = 2, .tiles_x = 2, .threads = 1, .chunk = 6};
+        char *text = memory_text("{name: l, type: conv, input: stimulus, kernel: '@:/k', algorithm: %s, start: %s},"
+                                 "{name: n, type: rectify, form: clip, input: l, threshold: 0.2, slope: 10 Hz}", algorithms[c % 2], starts[c / 2]);
+        result r = run(text, &w);
+        double worst = 0, most = 0;
+        int64_t n = (int64_t)STEPS * NY * NX, silent = 0;
+        for (int64_t i = 0; r.n == 3 * n && i < n; i++) {
+            int t = (int)(i / (NY * NX)), y = (int)(i / NX % NY), x = (int)(i % NX);
+            double y_linear = linear(t, y, x, starts[c / 2]), y_clip = fmin(fmax(10 * (y_linear - 0.2), 0), 1e6);
+            worst = fmax(worst, fmax(fabs(r.value[n + i] - y_linear), fabs(r.value[2 * n + i] - y_clip) / 10));
+            most = fmax(most, y_clip);
+            silent += y_clip == 0;
+        }
+        CHECK(r.n == 3 * n && most > 1 && silent > 100);
+        CHECK_NEAR(worst, 0, sizeof(real) == sizeof(float) ? 2e-6 : 1e-14, "rounding of 60 products of about 0.5");
+        result_free(&r);
+        memory_free(text);
+    }
+}
+
+/* --- at the door ------------------------------------------------------------------------------------------------------- */
+/* Number of problems of a model. */
+static int problems(const char *stages)
+{
+    char *text = model_text(stages);
+    input *in = input_from_text(text, "test", NULL, 0);
+    model_setup setup = {.in = in, .step_s = 0.001, .pixels_per_deg = pixels_per_deg, .ny = NY, .nx = NX, .full_ny = NY, .full_nx = NX, .stimulus_rest = 0.5, .nrank = 1};
+    model *m = model_create(&setup);
+    int n = input_nproblem(in);
+    CHECK((m == NULL) == (n > 0));
+    model_destroy(m);
+    input_destroy(in);
+    memory_free(text);
+    return n;
+}
+
+static void wrong_models_are_refused(void)
+{
+    CHECK(problems("{name: a, type: gain, input: stimulus}") == 0);
+    static const char *const map_stages[] = {"blur, sigma: 0.1 deg", "conv, kernel: '@:/time'", "leaky_heat, sigma: 0.1 deg, tau: 1 ms", "pixel_lif",
+                                             "gain_control, gain: 1 Hz, leak: 1 Hz, feedback: 1 Hz, sigma: 0.1 deg, tau: 1 ms", "cells, density: 9 /deg"};
+    for (int i = 0; i < 6; i++) {
+        char *text = memory_text("{name: c, type: cells, input: stimulus, density: 15 /deg}, {name: a, input: c, type: %s}", map_stages[i]);
+        CHECK(problems(text) == 1);
+        memory_free(text);
+    }
+    CHECK(problems("{name: a, type: lif, input: stimulus}") == 1);
+    CHECK(problems("{name: a, type: gain, inputs: [stimulus, stimulus]}, {name: b, type: gain, input: stimulus}") == 1);
+    CHECK(problems("{name: a, type: blur, input: stimulus, sigma: 900 deg}") == 1);
+    CHECK(problems("{name: a, type: gain_control, input: stimulus, gain: 1 Hz, leak: 1 Hz, feedback: 1 Hz, sigma: 0.1 deg, tau: 1 ms, adaptation_output: a b}") == 1);
+    /* a bank whose kernels have other sums rests at other values in each channel: nothing that needs one value may follow */
+    CHECK(problems("{name: a, type: conv, input: stimulus, kernel: '@:/bank'}, {name: b, type: rectify, input: a}") == 0);
+    CHECK(problems("{name: a, type: conv, input: stimulus, kernel: '@:/bank'}, {name: b, type: lowpass, input: a, tau: 1 ms}") == 1);
+    CHECK(problems("{name: a, type: conv, input: stimulus, kernel: '@:/bank'}, {name: b, type: gain, input: a}, {name: c, type: gain, input: b, delay: 1}") == 1);
+    CHECK(problems("{name: a, type: conv, input: stimulus, kernel: '@:/bank'}, {name: b, type: lowpass, input: a, tau: 1 ms, start: zero}") == 0);
+    CHECK(problems("{name: a, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: b, type: lowpass, input: a, tau: 1 ms, delay: 1}") == 0);
+}
+
+/* --- memory ------------------------------------------------------------------------------------------------------------ */
+static void memory_is_foretold(void)
+{
+    static const char *const models[] = {
+        "{name: a, type: conv, input: stimulus, kernel: '@:/bank', algorithm: fft}, {name: b, type: rectify, input: a}",
+        "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: direct}, {name: b, type: rectify, input: a}",
+        "{name: a, type: conv, input: stimulus, kernel: '@:/smooth', algorithm: separable}",
+        "{name: a, type: blur, input: stimulus, sigma: 1 deg}, {name: g, type: gain_control, input: a, gain: 9 Hz, leak: 9 Hz, feedback: 1 Hz, sigma: 0.5 deg,"
+        "tau: 5 ms, adaptation_output: b}, {name: c, type: cells, input: g, density: 20 /deg}, {name: s, type: lif, input: c}",
+        "{name: a, type: blur, input: stimulus, sigma: 0.3 deg, method: deriche, scheme: log-polar}",
+    };
+    for (int i = 0; i < 5; i++) {
+        way w = {.ny = 200, .nx = 230, .tiles_y = i == 4 ? 1 : 2, .tiles_x = i == 4 ? 1 : 3, .threads = 2, .chunk = 5};
+        char *text = model_text(models[i]);
+        input *in = input_from_text(text, "test", NULL, 0);
+        size_t before = memory_bytes_now();
+        model_setup setup = {.in = in, .step_s = 0.001, .pixels_per_deg = pixels_per_deg, .ny = w.ny, .nx = w.nx, .full_ny = w.ny, .full_nx = w.nx, .ntile_y = w.tiles_y,
+                             .ntile_x = w.tiles_x, .nthread = w.threads, .chunk_steps = w.chunk, .stimulus_rest = 0.5, .nrank = 1};
+        model *m = model_create(&setup);
+        CHECK(m != NULL);
+        model_sizes size = model_size(m);
+        backend *be = backend_open("cpu", w.threads);
+        model_attach(m, be);
+        double held = (double)(memory_bytes_now() - before), foretold = (double)(size.bytes_arrays + size.bytes_state + size.bytes_tables);
+        CHECK_NEAR(foretold, held, 0.01 * held + 2e5, "the tables of stages and of border rectangles are not counted");
+        model_destroy(m);
+        backend_close(be);
+        input_destroy(in);
+        memory_free(text);
+    }
+}
+
+/* --- kernels ----------------------------------------------------------------------------------------------------------- */
+static void write_kernel(store *s, const char *name, int rank, const int64_t *dims, uint64_t seed, bool smooth)
+{
+    int64_t n = 1, nx = dims[rank - 1], ny = dims[rank - 2], nt = dims[rank - 3];
+    for (int i = 0; i < rank; i++) {
+        n *= dims[i];
+    }
+    double *k = MEMORY_NEW(double, n);
+    for (int64_t i = 0; i < n; i++) {
+        double y = (double)(i / nx % ny) - 1, x = (double)(i % nx) - 1.5, t = (double)(i / (nx * ny) % nt);
+        k[i] = smooth ? 0.2 * exp(-0.3 * (x * x + y * y) - 0.5 * t) : 0.1 * test_random(&seed);
+    }
+    if (strcmp(name, "k") == 0) {
+        memcpy(kernel, k, sizeof kernel);
+    }
+    store_define_values(s, name, STORE_F64, rank, dims, "", k);
+    memory_free(k);
+}
+
+static void write_kernels(void)
+{
+    snprintf(kernels, sizeof kernels, "/tmp/test_model_%ld.h5", (long)getpid());
+    store *s = store_create(kernels, true);
+    write_kernel(s, "k", 3, (int64_t[]){KT, KY, KX}, 1, false);
+    write_kernel(s, "smooth", 3, (int64_t[]){5, 4, 6}, 0, true);
+    write_kernel(s, "bank", 4, (int64_t[]){3, 3, 4, 5}, 2, false);
+    write_kernel(s, "pairs", 5, (int64_t[]){2, 3, 2, 3, 3}, 3, false);
+    write_kernel(s, "still", 3, (int64_t[]){1, 3, 3}, 4, false);
+    write_kernel(s, "time", 3, (int64_t[]){6, 1, 1}, 5, false);
+    store_begin(s);
+    store_close(s);
+}
+
+int main(int argc, char **argv)
+{
+    comm_start(&argc, &argv);
+    write_kernels();
+    static const test_case tests[] = {{"every stage: no chunk, tile, thread or saved state shows", all_stages},
+                                      {"a field at rest stays at rest", rest_is_steady},
+                                      {"fft, separable and direct agree", same_answer_of_all_algorithms},
+                                      {"LN is the direct sum", linear_nonlinear_is_the_direct_sum},
+                                      {"wrong models are refused", wrong_models_are_refused},
+                                      {"memory is foretold", memory_is_foretold}};
+    int failed = test_run("model", tests, (int)(sizeof tests / sizeof tests[0]));
+    remove(kernels);
+    comm_finish();
+    return failed;
+}
