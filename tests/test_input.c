@@ -295,6 +295,31 @@ static void graft(void)
     input_destroy(in);
 }
 
+/* One item of a grafted list is replaced: what the new one does not say is kept, where it was written too; overrides reach it. */
+static void replace(void)
+{
+    static const char *const set[] = {"model.stages.opl.tau=9 ms"}, *const kept[] = {"name", "tau", "sigma"};
+    input *in = input_from_text("model:\n  new: {type: lowpass, gain: 3}\n", "f.yaml", set, 1);
+    input_graft(in, "model.stages", "- {name: opl, type: blur, tau: 1 ms}\n- {name: gang, type: lowpass, tau: 2 ms}\n", "preset");
+    const input_node *model = input_child(input_root(in), "model"), *stages = input_child(model, "stages");
+    input_replace(in, input_item(stages, 0), input_child(model, "new"), kept, 3);
+    const input_node *opl = input_item(stages, 0);
+    CHECK(input_nproblem(in) == 0 && input_count(stages) == 2 && input_count(opl) == 4);
+    CHECK_TEXT(input_scalar(input_child(opl, "name")), "opl");
+    CHECK_TEXT(input_scalar(input_child(opl, "type")), "lowpass");
+    CHECK_TEXT(input_scalar(input_child(opl, "gain")), "3");
+    CHECK_TEXT(input_scalar(input_child(opl, "tau")), "9 ms");
+    CHECK_TEXT(input_scalar(input_child(input_item(stages, 1), "tau")), "2 ms");
+    const char *file;
+    int line, column;
+    input_where(input_child(opl, "gain"), &file, &line, &column);
+    CHECK_TEXT(file, "f.yaml");
+    CHECK(line == 2 && column == 30);
+    input_where(input_child(opl, "name"), &file, &line, &column);
+    CHECK_TEXT(file, "preset");
+    input_destroy(in);
+}
+
 static bool same_settings(const settings *a, const settings *b)
 {
     bool same = a->seed == b->seed && a->dt_s == b->dt_s && a->sigma_deg == b->sigma_deg && a->gain == b->gain && a->noisy == b->noisy &&
@@ -464,5 +489,5 @@ static void help(void)
 }
 
 TEST_MAIN("input", {"a good file", good_file}, {"malformed files", malformed_files}, {"all problems, sorted", all_problems_sorted},
-          {"overrides", overrides}, {"graft of a preset", graft}, {"effective input reads back", effective}, {"files and paths", files},
+          {"overrides", overrides}, {"graft of a preset", graft}, {"replaced item", replace}, {"effective input reads back", effective}, {"files and paths", files},
           {"late questions", late_questions}, {"random mutations", mutations}, {"help", help})

@@ -31,6 +31,7 @@ static const trial trials[] = {
     {"rectify", STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, value: 37 Hz, slope: 100 Hz, sign: -1}"},
     {"rectify", STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, value: 37 Hz, slope: 100 Hz, form: convis, delay: 1}"},
     {"rectify", STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, slope: 100 Hz, form: clip}"},
+    {"rectify", STEADY, "{name: i, type: gain, input: stimulus, scale: 0}, {name: a, type: rectify, input: i, delay: 1}"}, /* 0 Hz at a threshold of 0 */
     {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.07 deg}, {name: b, type: blur, input: a, sigma: 0 deg, delay: 2}"},
     {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.3 deg}"}, /* reads beyond the whole field */
     {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, scheme: log-polar}"},
@@ -48,6 +49,7 @@ static const trial trials[] = {
     {"highpass", STEADY, "{name: a, type: highpass, input: stimulus, tau: 5 ms, weight: 0.8, form: convis}"},
     {"highpass", STEADY, "{name: a, type: highpass, input: stimulus, tau: 2 ms, weight: 0.8, form: fir, delay: 1}, {name: b, type: gain, input: a, delay: 3}"},
     {"highpass", 0, "{name: a, type: highpass, input: stimulus, tau: 2 ms, weight: 0.8, form: fir, start: zero}"},
+    {"highpass", STEADY, "{name: a, type: highpass, input: stimulus, tau: 1e6 s, weight: 0.8}, {name: b, type: lowpass, input: a, tau: 1e6 s, delay: 2}"},
     {"leaky_heat", STEADY, "{name: a, type: leaky_heat, input: stimulus, sigma: 0.3 deg, tau: 4 ms, gain: 2, delay: 1}, {name: b, type: blur, input: a, sigma: 0.4 deg}"},
     {"leaky_heat", STEADY, "{name: a, type: leaky_heat, input: stimulus, sigma: 0 deg, tau: 4 ms}, {name: b, type: cells, input: a, density: 15 /deg}"},
     {"leaky_heat", 0, "{name: a, type: leaky_heat, input: stimulus, sigma: 0.2 deg, tau: 4 ms, scheme: log-polar, start: zero}"},
@@ -272,7 +274,8 @@ static double difference(const result *a, const result *b)
 {
     double worst = a->n == b->n && a->nspike == b->nspike ? 0 : INFINITY;
     for (int64_t i = b->first; worst < INFINITY && i < a->n; i++) {
-        worst = fmax(worst, fabs(a->value[i] - b->value[i]));
+        double d = fabs(a->value[i] - b->value[i]);
+        worst = isfinite(d) ? fmax(worst, d) : INFINITY;
     }
     for (int64_t i = 0; worst < INFINITY && i < a->nspike; i++) {
         worst = a->spikes[i].time_s == b->spikes[i].time_s && a->spikes[i].cell == b->spikes[i].cell ? worst : INFINITY;
@@ -489,6 +492,8 @@ static void wrong_models_are_refused(void)
         memory_free(text);
     }
     CHECK(problems("{name: a, type: lif, input: stimulus}") == 1);
+    CHECK(problems("{name: c, type: cellz, input: stimulus}, {name: a, type: lif, input: c}, {name: b, type: gain, input: a}") == 1);
+    CHECK(problems("{name: a, type: rectify, input: stimulus, value: 6e5 Hz}") == 1);
     CHECK(problems("{name: a, type: gain, inputs: [stimulus, stimulus]}, {name: b, type: gain, input: stimulus}") == 1);
     CHECK(problems("{name: a, type: blur, input: stimulus, sigma: 900 deg}") == 1);
     CHECK(problems("{name: a, type: gain_control, input: stimulus, gain: 1 Hz, leak: 1 Hz, feedback: 1 Hz, sigma: 0.1 deg, tau: 1 ms, adaptation_output: a b}") == 1);

@@ -91,7 +91,7 @@ static void wrong_lines(void)
     wrong_line("simulate a.yaml --overwite", "unknown flag --overwite; did you mean --overwrite?");
     wrong_line("simulate a.yaml --dvice=cpu", "unknown flag --dvice; did you mean --device?");
     wrong_line("simulate a.yaml -n", "unknown flag -n; chiasm help simulate lists the flags");
-    wrong_line("validate a.yaml --out b", "unknown flag --out; did you mean --set?");
+    wrong_line("validate a.yaml --out b", "--out is a flag of simulate, not of validate");
     wrong_line("simulate a.yaml --out", "--out needs a value: --out RESULT.h5");
     wrong_line("simulate a.yaml --out --plan", "--out needs a value: --out RESULT.h5");
     wrong_line("simulate a.yaml --out=", "--out needs a value: --out RESULT.h5");

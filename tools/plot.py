@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 ON, OFF, OTHER = "#d55e00", "#0072b2", ["#009e73", "#cc79a7", "#56b4e9", "#e69f00"]  # Okabe and Ito: told apart by all eyes
-MAX_MAPS, MAX_RASTERS, RASTER_CELLS, WINDOW_S = 8, 4, 100, 0.020
+MAX_MAPS, MAX_RASTERS, RASTER_CELLS, WINDOW_S = 11, 4, 100, 0.020
 
 
 def text_of(value):
@@ -25,11 +25,11 @@ def text_of(value):
 
 
 class Map:
-    """One recorded map: [time][channel][y][x] with its clock and place."""
+    """One channel of a recorded map, [time][channel][y][x], with its clock and place."""
 
-    def __init__(self, name, data):
+    def __init__(self, name, data, channel=0):
         attr = data.attrs
-        self.name, self.data = name, data
+        self.name, self.data, self.channel = name, data, channel
         self.unit = text_of(attr.get("units", ""))
         self.dt, self.start = float(attr.get("dt_s", 1)), float(attr.get("start_s", 0))
         self.y0, self.x0, self.pixels_per_deg = (float(attr.get(k, d)) for k, d in (("y0", 0), ("x0", 0), ("pixels_per_deg", 1)))
@@ -37,7 +37,7 @@ class Map:
 
     def frame(self, time):
         i = int(round((time - self.start) / self.dt))
-        return self.data[min(max(i, 0), self.data.shape[0] - 1), 0]
+        return self.data[min(max(i, 0), self.data.shape[0] - 1)]
 
     def extent(self, field_ny, field_nx):
         """Left, right, bottom, top in degrees from the centre of the field, y up."""
@@ -62,12 +62,12 @@ class Population:
 def recorded_order(file, names):
     """Maps in the order in which the input asks for them."""
     text = text_of(file["provenance/input"]) if "provenance/input" in file else ""
-    asked = re.findall(r"stage:\s*[\"']?([\w.-]+)", text)
+    asked = re.findall(r"[\w.-]+", text.split("\nrecord:")[-1])  # whether as `stage: opl` or as `[opl, ..]`
     return sorted(names, key=lambda n: (asked.index(n) if n in asked else len(asked), n))
 
 
 def read(file):
-    maps = [Map(n, file["maps"][n]) for n in recorded_order(file, file["maps"])] if "maps" in file else []
+    maps = [Map(n, file["maps"][n], c) for n in recorded_order(file, file["maps"]) for c in range(file["maps"][n].shape[1])] if "maps" in file else []
     populations, seen = [], []
     spikes = file["spikes"] if "spikes" in file else {}
     cells = file["cells"] if "cells" in file else {}
@@ -87,7 +87,7 @@ def duration(maps, populations):
 
 
 def draw_map(fig, ax, m, time, extent):
-    a = m.frame(time)
+    a = m.frame(time)  # all channels share a scale
     if m.name == "stimulus":
         look = dict(cmap="gray", vmin=0, vmax=1)
     elif a.min() < 0:
@@ -96,7 +96,7 @@ def draw_map(fig, ax, m, time, extent):
     else:
         low, top = np.percentile(a, [0.3, 99.7])
         look = dict(cmap="magma", vmin=low, vmax=top if top > low else low + 1)
-    image = ax.imshow(a, extent=extent, interpolation="nearest", **look)
+    image = ax.imshow(a[m.channel], extent=extent, interpolation="nearest", **look)
     bar = fig.colorbar(image, cax=ax.inset_axes([1.02, 0, 0.025, 1]), ticks=matplotlib.ticker.MaxNLocator(5))
     bar.ax.tick_params(labelsize=7, length=2)
     bar.outline.set_linewidth(0.4)
@@ -107,7 +107,8 @@ def map_title(m, populations):
     number = re.search(r"_\d+$", m.name)  # presets number their layers: ganglion_0 drives cells_0
     cells = [p.label for p in populations if number and p.name.endswith(number.group())]
     name = "OPL" if m.name == "opl" else m.name.replace("_", " ")
-    return name + (f", {cells[0]}" if cells else "") + unit
+    channel = f", channel {m.channel}" if m.data.shape[1] > 1 else ""
+    return name + (f", {cells[0]}" if cells else "") + channel + unit
 
 
 def draw_spikes(ax, populations, time):
@@ -146,8 +147,10 @@ def draw_raster(ax, p):
 def draw_rates(ax, populations, end):
     bins = max(int(round(end / max(0.010, end / 200))), 1)
     edges = np.linspace(0, end, bins + 1)
-    for p in populations:
-        ax.plot((edges[1:] + edges[:-1]) / 2, population_rate(p, edges), color=p.color, lw=1.3, label=p.label)
+    seen = []
+    for p in populations:  # a second population of one sign: dashed
+        ax.plot((edges[1:] + edges[:-1]) / 2, population_rate(p, edges), color=p.color, lw=1.3, label=p.label, ls=["-", "--", ":"][min(seen.count(p.color), 2)])
+        seen.append(p.color)
     ax.set_ylim(bottom=0)
     ax.set_ylabel("rate per cell (Hz)")
     ax.set_title(f"population rates, bins of {1e3 * end / bins:.3g} ms")
@@ -157,7 +160,7 @@ def draw_rates(ax, populations, end):
 def busiest(populations, end, maps):
     edges = np.arange(0, end + 0.02, 0.02)
     if not any(p.time.size for p in populations) or edges.size < 3:
-        return end / 2
+        return 0.7 * end
     rate = sum(population_rate(p, edges) for p in populations)
     rate[edges[:-1] < 0.2 * end] = 0  # what starts from rest is not yet a response to the movie
     time = edges[rate.argmax()] + 0.01
@@ -184,7 +187,8 @@ def draw(file, time, title):
     heights = [map_height] + [1.45] * len(rasters) + [1.9] * bool(populations)
     fig = plt.figure(figsize=(width, sum(heights) + 0.9), layout="constrained")
     fig.get_layout_engine().set(h_pad=0.05, w_pad=0.05)
-    fig.suptitle(f"{title}: {sum(p.x.size for p in populations):,} cells, maps at {time:.3f} s", fontsize=11)
+    count = f"{sum(p.x.size for p in populations):,} cells, " if populations else ""
+    fig.suptitle(f"{title}: {count}maps at {time:.3f} s", fontsize=11)
     outer = fig.add_gridspec(len(heights), 1, height_ratios=heights)
 
     grid = outer[0].subgridspec(rows, columns)

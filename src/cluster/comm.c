@@ -283,8 +283,8 @@ void comm_swap(const grid_borders *b, int nvalue, real *const send[], real *cons
     need_requests(2 * (size_t)b->npeer);
     for (int i = 0; i < b->npeer; i++) {
         const grid_peer *p = &b->peer[i];
-        ASSERT(p->recv_px * nvalue <= INT_MAX && p->send_px * nvalue <= INT_MAX);
         if (p->rank != my_rank) {
+            ASSERT(p->recv_px * nvalue <= INT_MAX && p->send_px * nvalue <= INT_MAX);
             MPI_Irecv(recv[i], (int)(p->recv_px * nvalue), type, p->rank, TAG_SWAP, MPI_COMM_WORLD, &requests[nreq++]);
         }
     }

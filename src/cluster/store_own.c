@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "cluster/comm.h"
 
 /* --- failing --------------------------------------------------------------------------------------------------------- */
 
@@ -51,6 +53,10 @@ const char *store_reason(const char *path)
 _Noreturn void store_fail(store *s, const char *doing, const char *name)
 {
     const char *file = s->part ? s->part : s->path, *reason = store_reason(file);
+    const struct timespec wait = {0, 300000000};
+    if (comm_rank() > 0) { /* what fails on all ranks is told by the first, which ends the others */
+        nanosleep(&wait, NULL);
+    }
     if (s->locked) {
         unlink(s->lock);
     }

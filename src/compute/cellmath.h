@@ -136,7 +136,7 @@ HD static inline real cell_rectify_vr(real u, real sign, real v0, real value, re
     const real limit = (real)5e5;
     real eta = value / limit, p = slope * (sign * u - v0) / limit;
     real above = limit * (eta + (1 - eta) * p / (1 - eta + p)), below = limit * eta * eta / (eta - p);
-    return p > 0 ? above : below;
+    return p > 0 ? above : eta > 0 ? below : 0; /* eta = 0: its limit, and no 0/0 at the threshold */
 }
 
 /* Convis' (retina.md 1.1): i0 + lambda (u - v0) above v0, i0/(1 - lambda (u - v0)/i0) below. */

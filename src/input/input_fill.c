@@ -409,7 +409,10 @@ static void fill_key(input *in, const input_node *map, const key_spec *k, void *
     if (!n && !k->fallback && !map->broken && !in->incomplete) {
         char wanted[400];
         tree_wanted(k, wanted, sizeof wanted);
-        tree_problem(map, k->name, "is missing; allowed: %s", wanted);
+        if (k->kind == KEY_NODE) {
+            snprintf(wanted, sizeof wanted, "%s", k->help);
+        }
+        tree_problem(map, k->name, "is missing; %s: %s", k->kind == KEY_NODE ? "wanted" : "allowed", wanted);
     }
     if (!n) {
         return;

@@ -91,7 +91,8 @@ static void grating_draw(stimulus_part *p, int64_t step, const canvas *c)
     }
 }
 
-const stimulus_type type_grating = {"grating", sizeof(grating), grating_keys, GRATING_NKEY, NULL, grating_close, grating_picture, grating_draw, KEEP_HELD};
+const stimulus_type type_grating = {
+    "grating", sizeof(grating), grating_keys, GRATING_NKEY, NULL, grating_close, grating_picture, grating_draw, KEEP_HELD};
 
 /* --- bar ----------------------------------------------------------------------------------------------------------------- */
 enum { BAR_MOVING, BAR_FLASHED, BAR_MAX_DIRECTION = 16 };

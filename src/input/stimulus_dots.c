@@ -1,4 +1,5 @@
 /* stimulus_dots.c - moving dots with limited life, looming disc. */
+#include "base/memory.h"
 #include "input/stimulus_own.h"
 
 /* Luminance of a disc over what is there; coverage of several discs does not add up. */
@@ -8,7 +9,7 @@ static void draw_disc(const stimulus_part *p, const canvas *c, double x_deg, dou
            cy = -y_deg * ppd + 0.5 * (p->where.ny - 1) - c->y0;
     int x_from = (int)fmax(0, floor(cx - reach)), x_to = (int)fmin(c->nx - 1, ceil(cx + reach));
     int y_from = (int)fmax(0, floor(cy - reach)), y_to = (int)fmin(c->ny - 1, ceil(cy + reach));
-    for (int y = y_from; y <= y_to; y++) {
+    for (int y = y_from; y <= y_to && x_from <= x_to; y++) {
         double dy = part_y_deg(p, (int64_t)c->y0 + y) - y_deg;
         for (int x = x_from; x <= x_to; x++) {
             double dx = part_x_deg(p, (int64_t)c->x0 + x) - x_deg;
@@ -22,9 +23,16 @@ static void draw_disc(const stimulus_part *p, const canvas *c, double x_deg, dou
 }
 
 /* --- dots ---------------------------------------------------------------------------------------------------------------- */
+/* A dot's life: from its start (shares of the field) in its direction. */
+typedef struct dot {
+    double phase, life; /* life -1: none yet */
+    double x, y, dx, dy;
+} dot;
+
 typedef struct dots {
     int64_t count;
     double coherence, speed_deg_per_s, life_s, diameter_deg, direction_deg, level, background;
+    dot *now; /* [count], the life it was in when last drawn */
 } dots;
 
 const key_spec dots_keys[DOTS_NKEY] = {
@@ -43,28 +51,57 @@ static double wrap(double v, double period)
     return v - period * floor(v / period);
 }
 
+static bool dots_open(stimulus_part *p, input *in, const input_node *at)
+{
+    (void)in, (void)at;
+    p->bytes_later = (size_t)((const dots *)p->own)->count * sizeof(dot);
+    return true;
+}
+
+static void dots_close(stimulus_part *p)
+{
+    memory_free(((dots *)p->own)->now);
+}
+
+static void begin_dots(const stimulus_part *p)
+{
+    dots *d = p->own;
+    d->now = MEMORY_NEW(dot, d->count);
+    for (int64_t i = 0; i < d->count; i++) {
+        d->now[i].phase = random_unit(random_bits(p->seed, RANDOM_STIMULUS, (uint64_t)i, 0, 5).v[0]);
+        d->now[i].life = -1;
+    }
+}
+
 /* Dot i at time t, closed form: lives begin at random phases; a life has its own start and direction; the field is a torus with a rim of one
  * diameter, so that dots come and go out of sight. */
 static void dot_at(const stimulus_part *p, int64_t i, double t, double *x_deg, double *y_deg)
 {
     const dots *d = p->own;
+    dot *now = &d->now[i];
     double life = 0, age = t;
     if (d->life_s > 0) {
-        double begun = t / d->life_s + random_unit(random_bits(p->seed, RANDOM_STIMULUS, (uint64_t)i, 0, 5).v[0]);
+        double begun = t / d->life_s + now->phase;
         life = floor(begun);
         age = (begun - life) * d->life_s;
     }
-    random_block b = random_bits(p->seed, RANDOM_STIMULUS, (uint64_t)i, (uint64_t)life, 4);
-    double angle = random_unit(b.v[2]) < d->coherence ? d->direction_deg * (M_PI / 180) : 2 * M_PI * random_unit(b.v[3]);
+    if (now->life != life) {
+        random_block b = random_bits(p->seed, RANDOM_STIMULUS, (uint64_t)i, (uint64_t)life, 4);
+        double angle = random_unit(b.v[2]) < d->coherence ? d->direction_deg * (M_PI / 180) : 2 * M_PI * random_unit(b.v[3]);
+        *now = (dot){now->phase, life, random_unit(b.v[0]), random_unit(b.v[1]), cos(angle), sin(angle)};
+    }
     double width = p->where.nx / p->where.pixels_per_deg + d->diameter_deg, height = p->where.ny / p->where.pixels_per_deg + d->diameter_deg;
-    *x_deg = wrap(random_unit(b.v[0]) * width + d->speed_deg_per_s * age * cos(angle), width) - width / 2;
-    *y_deg = wrap(random_unit(b.v[1]) * height + d->speed_deg_per_s * age * sin(angle), height) - height / 2;
+    *x_deg = wrap(now->x * width + d->speed_deg_per_s * age * now->dx, width) - width / 2;
+    *y_deg = wrap(now->y * height + d->speed_deg_per_s * age * now->dy, height) - height / 2;
 }
 
 static void dots_draw(stimulus_part *p, int64_t step, const canvas *c)
 {
     const dots *d = p->own;
     canvas_fill(c, d->background);
+    if (!d->now) {
+        begin_dots(p);
+    }
     for (int64_t i = 0; i < d->count; i++) {
         double x_deg, y_deg;
         dot_at(p, i, part_time_s(p, step), &x_deg, &y_deg);
@@ -72,7 +109,7 @@ static void dots_draw(stimulus_part *p, int64_t step, const canvas *c)
     }
 }
 
-const stimulus_type type_dots = {"dots", sizeof(dots), dots_keys, DOTS_NKEY, NULL, NULL, NULL, dots_draw, KEEP_NONE};
+const stimulus_type type_dots = {"dots", sizeof(dots), dots_keys, DOTS_NKEY, dots_open, dots_close, NULL, dots_draw, KEEP_NONE};
 
 /* --- looming ------------------------------------------------------------------------------------------------------------- */
 typedef struct looming {

@@ -154,4 +154,5 @@ static void natural_draw(stimulus_part *p, int64_t step, const canvas *c)
     screen_draw(&k->screen, p, k->picture.luma, x_deg, y_deg, c);
 }
 
-const stimulus_type type_natural = {"natural", sizeof(natural), natural_keys, NATURAL_NKEY, natural_open, natural_close, natural_picture, natural_draw, KEEP_HELD};
+const stimulus_type type_natural = {
+    "natural", sizeof(natural), natural_keys, NATURAL_NKEY, natural_open, natural_close, natural_picture, natural_draw, KEEP_HELD};

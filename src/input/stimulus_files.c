@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/error.h"
 #include "base/memory.h"
 #include "cluster/store.h"
 #include "input/image.h"
@@ -290,5 +289,6 @@ static void array_draw(stimulus_part *p, int64_t step, const canvas *c)
     screen_draw(&f->screen, p, film_frame(p, array_picture(p, step)), 0, 0, c);
 }
 
-const stimulus_type type_dataset = {"dataset", sizeof(film), dataset_keys, DATASET_NKEY, open_dataset, film_close, array_picture, array_draw, KEEP_ALL};
+const stimulus_type type_dataset = {
+    "dataset", sizeof(film), dataset_keys, DATASET_NKEY, open_dataset, film_close, array_picture, array_draw, KEEP_ALL};
 const stimulus_type type_npy = {"npy", sizeof(film), npy_keys, NPY_NKEY, open_npy, film_close, array_picture, array_draw, KEEP_ALL};

@@ -139,7 +139,8 @@ static void checkerboard_close(stimulus_part *p)
 }
 
 const stimulus_type type_checkerboard = {
-    "checkerboard", sizeof(checkerboard), checkerboard_keys, CHECKERBOARD_NKEY, checkerboard_open, checkerboard_close, checkerboard_picture, checkerboard_draw, KEEP_HELD};
+    "checkerboard", sizeof(checkerboard), checkerboard_keys, CHECKERBOARD_NKEY, checkerboard_open, checkerboard_close,
+    checkerboard_picture, checkerboard_draw, KEEP_HELD};
 
 /* --- sparse noise -------------------------------------------------------------------------------------------------------- */
 typedef struct sparse {
@@ -197,4 +198,5 @@ static void sparse_draw(stimulus_part *p, int64_t step, const canvas *c)
     }
 }
 
-const stimulus_type type_sparse = {"sparse_noise", sizeof(sparse), sparse_keys, SPARSE_NKEY, sparse_open, NULL, sparse_picture, sparse_draw, KEEP_HELD};
+const stimulus_type type_sparse = {
+    "sparse_noise", sizeof(sparse), sparse_keys, SPARSE_NKEY, sparse_open, NULL, sparse_picture, sparse_draw, KEEP_HELD};

@@ -9,6 +9,7 @@ enum { PINK_HELD, PINK_DRIFTING };
 /* Rows and columns summed at a time: their sums stay in registers. */
 enum { ROWS = 8, LANES = 64 / (int)sizeof(real) };
 typedef real lanes __attribute__((vector_size(64), may_alias));
+typedef real row_lanes __attribute__((vector_size(8 * sizeof(real)), may_alias));
 
 typedef struct wave {
     double kx, ky, turns, rate_hz; /* rad/deg; phase at time 0, cycles */
@@ -169,14 +170,12 @@ static void pink_prepare(stimulus_part *p, int64_t step, const canvas *c)
 /* factors: cos and -sin of (ky y + phase) for the ROWS rows of the table from `at`, a multiple of ROWS. */
 static void row_factors(const pink *k, int at)
 {
-    const real *restrict line = block_of(k, k->rows, at) + at % LANES;
-    real *restrict factor = k->factors;
-    for (int64_t i = 0; i < k->count; i++, line += 2 * LANES, factor += 2 * ROWS) {
-        real cos_t = k->waves[i].cos_t, sin_t = k->waves[i].sin_t;
-        for (int r = 0; r < ROWS; r++) {
-            factor[r] = line[r] * cos_t - line[LANES + r] * sin_t;
-            factor[ROWS + r] = -(line[LANES + r] * cos_t + line[r] * sin_t);
-        }
+    const real *line = block_of(k, k->rows, at) + at % LANES;
+    row_lanes *factor = (row_lanes *)k->factors;
+    for (int64_t i = 0; i < k->count; i++, line += 2 * LANES, factor += 2) {
+        row_lanes cos_y = *(const row_lanes *)line, sin_y = *(const row_lanes *)(line + LANES);
+        factor[0] = cos_y * k->waves[i].cos_t - sin_y * k->waves[i].sin_t;
+        factor[1] = -(sin_y * k->waves[i].cos_t + cos_y * k->waves[i].sin_t);
     }
 }
 
@@ -199,12 +198,22 @@ static void sum_waves(const pink *k, int x_from, int nx)
     }
 }
 
+static void to_luma(const stimulus_part *p, const real *restrict sum, real *restrict row, int n)
+{
+    const pink *k = p->own;
+    real mean = (real)k->mean, scale = (real)(k->contrast * k->mean * sqrt(2 / (double)k->count));
+    real low = k->clip ? 0 : -INFINITY, high = k->clip ? 1 : INFINITY;
+    for (int i = 0; i < n; i++) {
+        real v = mean + scale * sum[i];
+        v = v < low ? low : v;
+        row[i] = v > high ? high : v;
+    }
+}
+
 static void pink_draw(stimulus_part *p, int64_t step, const canvas *c)
 {
     pink *k = p->own;
     pink_prepare(p, step, c);
-    real mean = (real)k->mean, scale = (real)(k->contrast * k->mean * sqrt(2 / (double)k->count));
-    real low = k->clip ? 0 : -INFINITY, high = k->clip ? 1 : INFINITY;
     int x_from = c->x0 - k->x0, y_from = c->y0 - k->y0;
     for (int y = 0; y < c->ny; y++) {
         int r = (y_from + y) % ROWS;
@@ -215,11 +224,8 @@ static void pink_draw(stimulus_part *p, int64_t step, const canvas *c)
         const real *sum = k->sums + r * LANES;
         real *row = c->out + y * c->row_stride;
         for (int x = -(x_from % LANES); x < c->nx; x += LANES, sum += ROWS * LANES) {
-            for (int i = x < 0 ? -x : 0; i < LANES && x + i < c->nx; i++) {
-                real v = mean + scale * sum[i];
-                v = v < low ? low : v;
-                row[x + i] = v > high ? high : v;
-            }
+            int from = x < 0 ? -x : 0, to = c->nx - x < LANES ? c->nx - x : LANES;
+            to_luma(p, sum + from, row + x + from, to - from);
         }
     }
 }

@@ -15,7 +15,7 @@ typedef struct common {
 
 static const key_spec common_keys[] = {
     {"name", KEY_TEXT, NULL, NULL, 0, 0, NULL, "name of the stage and of its output", offsetof(common, name), 0, 0},
-    {"type", KEY_TEXT, NULL, NULL, 0, 0, NULL, "stage type; see chiasm help stages", offsetof(common, type), 0, 0},
+    {"type", KEY_TEXT, NULL, NULL, 0, 0, NULL, "what it does; chiasm help lists the types", offsetof(common, type), 0, 0},
     {"input", KEY_TEXT, NULL, "", 0, 0, NULL, "name of an earlier stage, or stimulus", offsetof(common, input), 0, 0},
     {"inputs", KEY_TEXTS, NULL, "", 0, 0, NULL, "the same, for stages with several inputs", offsetof(common, inputs), offsetof(common, ninput), STAGE_MAX_INPUT},
     {"delay", KEY_REALS, "", "0", 0, 10000, NULL, "latency of each input in steps; one number: of all", offsetof(common, delay), offsetof(common, ndelay), STAGE_MAX_INPUT},
@@ -23,7 +23,11 @@ static const key_spec common_keys[] = {
 };
 enum { NCOMMON = sizeof common_keys / sizeof *common_keys };
 
-const help_topic model_stage_topic = {"stage", "keys that every stage has", NULL, common_keys, NCOMMON};
+static const char stage_text[] = "  - {name: opl, type: blur, input: stimulus, sigma: 0.1 deg}\n"
+                                 "  - {name: on, type: rectify, input: opl, value: 37 Hz, slope: 200 Hz}\n"
+                                 "  - {name: cells, type: cells, input: on, density: 4 /deg}\n"
+                                 "  - {name: spikes, type: lif, input: cells}";
+const help_topic model_stage_topic = {"stage", "keys that every stage has, beside those of its type", stage_text, common_keys, NCOMMON};
 
 static int find_output(const model *m, const char *name)
 {

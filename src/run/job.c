@@ -44,8 +44,8 @@ typedef struct sections {
 static const key_spec section_keys[] = {
     {"run", KEY_NODE, NULL, "", 0, 0, NULL, "duration, step, seed, threads", offsetof(sections, run), 0, 0},
     {"field", KEY_NODE, NULL, "", 0, 0, NULL, "size and resolution of the visual field", offsetof(sections, field), 0, 0},
-    {"stimulus", KEY_NODE, NULL, NULL, 0, 0, NULL, "what is shown", offsetof(sections, stimulus), 0, 0},
-    {"model", KEY_NODE, NULL, NULL, 0, 0, NULL, "a preset, or a list of stages", offsetof(sections, model), 0, 0},
+    {"stimulus", KEY_NODE, NULL, NULL, 0, 0, NULL, "what is shown (chiasm help stimulus)", offsetof(sections, stimulus), 0, 0},
+    {"model", KEY_NODE, NULL, NULL, 0, 0, NULL, "a preset, or a list of stages (chiasm help model)", offsetof(sections, model), 0, 0},
     {"record", KEY_NODE, NULL, "", 0, 0, NULL, "what is kept", offsetof(sections, record), 0, 0},
 };
 

@@ -50,7 +50,17 @@ static const char field_text[] =
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
+static const char input_text[] =
+    "  run:      {duration: 1 s, step: 1 ms, seed: 1}\n"
+    "  field:    {size: [5 deg, 4 deg], resolution: 10 /deg}\n"
+    "  stimulus: {type: grating, spatial_frequency: 1 /deg, temporal_frequency: 4 Hz}\n"
+    "  model:    {preset: cat-x}\n"
+    "  record:   {maps: [{stage: opl, every: 10 ms}], spikes: all}\n\n"
+    "A topic explains each section.  Numbers carry their unit.  chiasm validate FILE lists every problem, chiasm simulate FILE --plan says what a\n"
+    "run takes, chiasm simulate FILE --dump-input prints every default and the stages of a preset.";
+
 static const help_topic own_topics[] = {
+    {"input", "a whole input file, as an example", input_text, NULL, 0},
     {"run", "section `run`: duration, step, seed, threads", run_text, run_keys, COUNT(run_keys)},
     {"field", "section `field`: size and resolution of the visual field", field_text, field_keys, COUNT(field_keys)},
 };

@@ -76,7 +76,7 @@ static void *highpass_plan(const stage_world *w, const void *s_, int nin, const 
     o->par[0] = (real)b;
     o->par[1] = (real)c;
     o->par[2] = (real)s->weight;
-    double low = s->start == REST ? b / (1 - c) * in[0].rest : 0;
+    double gain = s->form == CONVIS && c < 1 ? b / (1 - c) : 1, low = s->start == REST ? gain * in[0].rest : 0;
     plan->rest = s->start == REST ? in[0].rest - s->weight * low : 0;
     plan->flop = 5;
     int64_t plane = (int64_t)in[0].nchan * (in[0].cells ? in[0].cells->pad : (int64_t)w->grid.tile_ny * w->grid.tile_nx);

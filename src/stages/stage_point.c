@@ -150,6 +150,9 @@ static void *rectify_plan(const stage_world *w, const void *s_, int nin, const s
     if (s->form == CONVIS && s->value_hz <= 0) {
         input_problem(w->in, at, "value: must be above 0 Hz with form: convis");
     }
+    if (s->form == VIRTUALRETINA && s->value_hz >= 5e5) {
+        input_problem(w->in, at, "value: must be below 5e5 Hz, where the response saturates");
+    }
     double sign = s->form == VIRTUALRETINA ? (s->sign < 0 ? -1 : 1) : s->sign; /* VirtualRetina keeps only its sign */
     o->par[0] = (real)sign;
     o->par[1] = (real)s->threshold;
