@@ -149,7 +149,8 @@ def draw_rates(ax, populations, end):
     edges = np.linspace(0, end, bins + 1)
     seen = []
     for p in populations:  # a second population of one sign: dashed
-        ax.plot((edges[1:] + edges[:-1]) / 2, population_rate(p, edges), color=p.color, lw=1.3, label=p.label, ls=["-", "--", ":"][min(seen.count(p.color), 2)])
+        dashes = ["-", "--", ":"][min(seen.count(p.color), 2)]
+        ax.plot((edges[1:] + edges[:-1]) / 2, population_rate(p, edges), color=p.color, lw=1.3, ls=dashes, label=p.label)
         seen.append(p.color)
     ax.set_ylim(bottom=0)
     ax.set_ylabel("rate per cell (Hz)")
