@@ -101,21 +101,30 @@ double blur_largest_scale(const blur_desc *d)
     return d->scaling_per_px > 0 ? blur_scale_at(d, 0, 0) : 1;
 }
 
-const double blur_level_step = 0.02;
+double blur_level_scale(int k)
+{
+    return pow(1.1, k);
+}
 
 int blur_nlevel(const blur_desc *d)
 {
-    return d->scaling_per_px > 0 ? (int)ceil((blur_largest_scale(d) - 1) / blur_level_step) + 2 : 0;
+    int n = 0;
+    if (d->scaling_per_px > 0) {
+        for (n = 2; blur_level_scale(n - 1) < blur_largest_scale(d); n++) {
+        }
+    }
+    return n;
 }
 
 blur_info blur_look(const blur_desc *d)
 {
     enum { COEFFICIENTS = 6 }; /* of the recursive filter, for every pixel if it grows */
     int64_t field = (int64_t)d->field_ny * d->field_nx;
+    int nlevel = blur_nlevel(d);
     blur_info info = {0, 30, d->scaling_per_px > 0 ? COEFFICIENTS * field : 0, 2 * field + d->field_nx};
     switch (d->method) {
     case BLUR_GAUSSIAN:
-        info.radius = blur_gaussian_radius(d->sigma_px * blur_largest_scale(d));
+        info.radius = blur_gaussian_radius(d->sigma_px * (nlevel > 0 ? blur_level_scale(nlevel - 1) : 1));
         break;
     case BLUR_CONVIS:
         info.radius = convis_radius(d->sigma_px);
@@ -124,8 +133,12 @@ blur_info blur_look(const blur_desc *d)
         return info;
     }
     info.flop = 2 * (3.0 * info.radius + 1);
-    info.table = (int64_t)blur_nlevel(d) * (info.radius + 1);
+    info.table = (int64_t)nlevel * (info.radius + 1);
     info.scratch = (int64_t)blur_line(d, info.radius) * (d->tile_ny + 2 * info.radius + 4); /* all rows, and four to work in */
+    if (nlevel > 0) { /* scales and sums of the tile's pixels; a pixel is part of several levels */
+        info.scratch += 2 * (int64_t)blur_line(d, info.radius) * (d->tile_ny + 1);
+        info.flop *= 3;
+    }
     return info;
 }
 

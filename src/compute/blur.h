@@ -9,8 +9,9 @@ void blur_taps(const blur_desc *d, int radius, double *taps);       /* of a unif
 double blur_scale_at(const blur_desc *d, double y, double x);       /* sigma at a pixel of the field / sigma           */
 double blur_largest_scale(const blur_desc *d);                      /* in the corners                                  */
 enum { BLUR_MAX_SIGMA_PX = 1000 };                                  /* of the FIR methods, in the corners              */
-extern const double blur_level_step;                                /* growing kernels are made for scales 1 + k step  */
-int blur_nlevel(const blur_desc *d);                                /* so many of them; 0: uniform                     */
+/* A growing Gaussian is made of uniform ones of scales 1.1^k, k = 0 .. n-1: each pixel mixes the two nearest so that the variance is exact. */
+int blur_nlevel(const blur_desc *d);                                /* n; 0: uniform                                   */
+double blur_level_scale(int k);
 static inline int blur_line(const blur_desc *d, int radius)         /* padded row of tile and halo, reals              */
 {
     return (d->tile_nx + 2 * radius + 31) / 16 * 16;

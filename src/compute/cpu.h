@@ -1,6 +1,8 @@
 /* cpu.h - the CPU backend among its own files. */
 #ifndef CPU_H
 #define CPU_H
+#include <string.h>
+
 #include "compute/backend.h"
 
 backend *cpu_open(int nthread);
@@ -36,14 +38,12 @@ typedef struct blur_io {
     real *out;
     int64_t out_stride;
 } blur_io;
-static inline real *blur_io_row(const blur_io *io, int y, real *line) /* where row y of the result is to be written */
-{
-    return io->emit ? line : io->out + y * io->out_stride;
-}
-static inline void blur_io_done(const blur_io *io, int y, const real *row)
+static inline void blur_io_give(const blur_io *io, int y, const real *row, int nx) /* row y of the result, finished elsewhere */
 {
     if (io->emit) {
         io->emit(io->ctx, y, row);
+    } else {
+        memcpy(io->out + y * io->out_stride, row, (size_t)nx * sizeof(real));
     }
 }
 void cpu_blur_plane(backend *be, const blur_plan *p, const grid_tile *tile, const blur_io *io);

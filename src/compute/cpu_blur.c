@@ -10,25 +10,37 @@
 #include "compute/cpu.h"
 #include "compute/cpu_deriche.h"
 
+/* One uniform blur that a growing one is mixed of. */
+typedef struct level {
+    int radius;
+    real square; /* of its scale */
+    real *taps;
+} level;
+
 struct blur_plan {
     blur_desc desc;
     int radius;
     int line;         /* reals of one padded row: room for nx + 2 radius */
     real *taps;       /* uniform: [radius + 1] */
-    int nlevel;       /* growing: kernels for scales 1, 1 + step, ... */
-    real *level_taps; /* [nlevel][radius + 1] */
+    int nlevel;       /* growing: uniform blurs of scales blur_level_scale(k) */
+    level *levels;
     deriche_plan_field *recursive;
 };
 
 static void plan_levels(blur_plan *p)
 {
     p->nlevel = blur_nlevel(&p->desc);
-    p->level_taps = MEMORY_NEW(real, (size_t)p->nlevel * (size_t)(p->radius + 1));
+    p->levels = MEMORY_NEW(level, p->nlevel);
     double *taps = MEMORY_NEW(double, p->radius + 1);
     for (int k = 0; k < p->nlevel; k++) {
-        blur_gaussian_taps(p->desc.sigma_px * (1 + k * blur_level_step), p->radius, taps);
-        for (int d = 0; d <= p->radius; d++) {
-            p->level_taps[k * (p->radius + 1) + d] = (real)taps[d];
+        double scale = blur_level_scale(k);
+        level *l = &p->levels[k];
+        l->square = (real)(scale * scale);
+        l->radius = blur_gaussian_radius(p->desc.sigma_px * scale);
+        l->taps = MEMORY_NEW(real, l->radius + 1);
+        blur_gaussian_taps(p->desc.sigma_px * scale, l->radius, taps);
+        for (int d = 0; d <= l->radius; d++) {
+            l->taps[d] = (real)taps[d];
         }
     }
     memory_free(taps);
@@ -65,7 +77,10 @@ void cpu_blur_destroy(backend *be, blur_plan *p)
     if (p) {
         deriche_field_destroy(p->recursive);
         memory_free(p->taps);
-        memory_free(p->level_taps);
+        for (int k = 0; k < p->nlevel; k++) {
+            memory_free(p->levels[k].taps);
+        }
+        memory_free(p->levels);
         memory_free(p);
     }
 }
@@ -103,72 +118,104 @@ static void fir_row(const real *restrict at, int64_t step, const real *w, int ra
     }
 }
 
-/* The same with the kernel of each pixel's own eccentricity: between the two nearest levels, mixed so that the variance is exact.
- * level[x], share[x]: lower level and weight of the upper one. */
-static void fir_row_growing(const blur_plan *p, const real *restrict at, int64_t step, const int *level, const real *share, int nx, real *restrict out)
+/* Rows [first, last] of the tile blurred uniformly, given to each(ctx, y, row) in order. */
+typedef struct uniform_blur {
+    const real *taps;
+    int radius, first, last;
+    void (*each)(void *ctx, int y, const real *row);
+    void *ctx;
+} uniform_blur;
+
+static void blur_rows(backend *be, const blur_plan *p, const grid_tile *tile, const blur_io *io, const uniform_blur *u)
 {
-    int width = p->radius + 1;
-    for (int x = 0; x < nx; x++) {
-        const real *k = p->level_taps + (int64_t)level[x] * width;
-        out[x] = (k[0] + share[x] * (k[width] - k[0])) * at[x];
+    int r = u->radius;
+    real *line = cpu_scratch(be), *blurred = line + p->line, *between = blurred + p->line;
+    for (int y = u->first - r; y <= u->last + r; y++) {
+        fir_row(io->row(io->ctx, y, line) + p->radius, 1, u->taps, r, tile->nx, between + (int64_t)(y - u->first + r) * p->line);
     }
-    for (int d = 1; d < width; d++) {
-        for (int x = 0; x < nx; x++) {
-            const real *k = p->level_taps + (int64_t)level[x] * width + d;
-            out[x] += (k[0] + share[x] * (k[width] - k[0])) * (at[x - d * step] + at[x + d * step]);
+    for (int y = u->first; y <= u->last; y++) {
+        real *row = u->each || io->emit ? blurred : io->out + y * io->out_stride;
+        fir_row(between + (int64_t)(y - u->first + r) * p->line, p->line, u->taps, r, tile->nx, row);
+        if (u->each) {
+            u->each(u->ctx, y, row);
+        } else if (io->emit) {
+            io->emit(io->ctx, y, row);
         }
     }
 }
 
-static int inside(int i, int n)
+/* --- growing with eccentricity: t = scale^2 of a pixel lies between two levels, whose blurs it mixes; level k has the weight of a hat over
+ * t_(k-1), t_k, t_(k+1).  A tile needs few levels, a level few rows. */
+typedef struct growing {
+    const blur_plan *p;
+    const real *square; /* [ny][line] t of the tile's pixels */
+    real *sum;          /* [ny][line] */
+    int nx, level;
+} growing;
+
+static void add_level(void *ctx, int y, const real *restrict row)
 {
-    return i < 0 ? 0 : i >= n ? n - 1 : i;
+    const growing *g = ctx;
+    const level *l = &g->p->levels[g->level];
+    bool lowest = g->level == 0, highest = g->level == g->p->nlevel - 1;
+    real below = lowest ? 0 : l[-1].square, above = highest ? 0 : l[1].square;
+    real rise = lowest ? 0 : 1 / (l->square - below), fall = highest ? 0 : 1 / (above - l->square);
+    const real *restrict t = g->square + (int64_t)y * g->p->line;
+    real *restrict sum = g->sum + (int64_t)y * g->p->line;
+    for (int x = 0; x < g->nx; x++) {
+        real up = lowest ? 1 : (t[x] - below) * rise, down = highest ? 1 : (above - t[x]) * fall;
+        real weight = up < down ? up : down;
+        sum[x] += (weight > 0 ? weight : 0) * row[x];
+    }
 }
 
-static void levels_of_row(const blur_plan *p, int y, int x0, int nx, int *level, real *share)
+static bool row_needs(const growing *g, int y, int k)
 {
-    y = inside(y, p->desc.field_ny);
-    for (int x = 0; x < nx; x++) {
-        double scale = blur_scale_at(&p->desc, y, x0 + x), position = (scale - 1) / blur_level_step;
-        int k = (int)position;
-        double lower = 1 + k * blur_level_step, upper = lower + blur_level_step;
-        level[x] = k;
-        share[x] = (real)((scale * scale - lower * lower) / (upper * upper - lower * lower));
+    const level *l = &g->p->levels[k];
+    for (int x = 0; x < g->nx; x++) {
+        real t = g->square[(int64_t)y * g->p->line + x];
+        if ((k == 0 || t > l[-1].square) && (k == g->p->nlevel - 1 || t < l[1].square)) {
+            return true;
+        }
     }
+    return false;
 }
 
 static void blur_plane_growing(backend *be, const blur_plan *p, const grid_tile *tile, const blur_io *io)
 {
-    int r = p->radius, ny = tile->ny, nx = tile->nx;
-    real *line = cpu_scratch(be), *blurred = line + p->line, *share = blurred + p->line, *between = share + 2 * p->line;
-    int *level = (int *)(share + p->line);
-    for (int y = -r; y < ny + r; y++) {
-        levels_of_row(p, tile->y0 + y, tile->x0, nx, level, share);
-        fir_row_growing(p, io->row(io->ctx, y, line) + r, 1, level, share, nx, between + (int64_t)(y + r) * p->line);
+    int ny = tile->ny, nx = tile->nx;
+    real *square = cpu_scratch(be) + (int64_t)p->line * (p->desc.tile_ny + 2 * p->radius + 4), *sum = square + (int64_t)p->line * (ny + 1);
+    growing g = {p, square, sum, nx, 0};
+    for (int y = 0; y < ny; y++) {
+        for (int x = 0; x < nx; x++) {
+            double scale = blur_scale_at(&p->desc, tile->y0 + y, tile->x0 + x);
+            square[(int64_t)y * p->line + x] = (real)(scale * scale);
+            sum[(int64_t)y * p->line + x] = 0;
+        }
+    }
+    for (; g.level < p->nlevel; g.level++) {
+        int first = 0, last = ny - 1;
+        for (; first <= last && !row_needs(&g, first, g.level); first++) {
+        }
+        for (; last >= first && !row_needs(&g, last, g.level); last--) {
+        }
+        if (first <= last) {
+            blur_rows(be, p, tile, io, &(uniform_blur){p->levels[g.level].taps, p->levels[g.level].radius, first, last, add_level, &g});
+        }
     }
     for (int y = 0; y < ny; y++) {
-        levels_of_row(p, tile->y0 + y, tile->x0, nx, level, share);
-        fir_row_growing(p, between + (int64_t)(y + r) * p->line, p->line, level, share, nx, blur_io_row(io, y, blurred));
-        blur_io_done(io, y, blurred);
+        blur_io_give(io, y, sum + (int64_t)y * p->line, nx);
     }
 }
 
 void cpu_blur_plane(backend *be, const blur_plan *p, const grid_tile *tile, const blur_io *io)
 {
-    int r = p->radius, ny = tile->ny, nx = tile->nx;
     if (p->recursive) {
         deriche_field_blur(p->recursive, cpu_scratch(be), io);
     } else if (p->nlevel > 0) {
         blur_plane_growing(be, p, tile, io);
     } else {
-        real *line = cpu_scratch(be), *blurred = line + p->line, *between = blurred + p->line;
-        for (int y = -r; y < ny + r; y++) {
-            fir_row(io->row(io->ctx, y, line) + r, 1, p->taps, r, nx, between + (int64_t)(y + r) * p->line);
-        }
-        for (int y = 0; y < ny; y++) {
-            fir_row(between + (int64_t)(y + r) * p->line, p->line, p->taps, r, nx, blur_io_row(io, y, blurred));
-            blur_io_done(io, y, blurred);
-        }
+        blur_rows(be, p, tile, io, &(uniform_blur){p->taps, p->radius, 0, tile->ny - 1, NULL, NULL});
     }
 }
 

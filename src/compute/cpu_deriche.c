@@ -118,9 +118,6 @@ void deriche_field_blur(const deriche_plan_field *p, real *scratch, const blur_i
         lines_pass(p, b, a, ny, nx, nx, 1);
     }
     for (int y = 0; y < ny; y++) {
-        if (!io->emit) {
-            memcpy(io->out + y * io->out_stride, a + (int64_t)y * nx, (size_t)nx * sizeof(real));
-        }
-        blur_io_done(io, y, a + (int64_t)y * nx);
+        blur_io_give(io, y, a + (int64_t)y * nx, nx);
     }
 }
