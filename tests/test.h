@@ -62,6 +62,9 @@ static inline int test_run(const char *suite_name, const test_case *tests, int n
     CU_basic_set_mode(CU_BRM_VERBOSE);
     CU_basic_run_tests();
     unsigned failed = CU_get_number_of_failures(), ran = CU_get_number_of_tests_run();
+    for (const CU_FailureRecord *f = CU_get_failure_list(); f; f = f->pNext) { /* stdout of ranks above 0 may be hidden */
+        fprintf(stderr, "%s: failed: %s:%u: %s\n", suite_name, f->strFileName, f->uiLineNumber, f->strCondition);
+    }
     CU_cleanup_registry();
     return failed || ran != (unsigned)n;
 }

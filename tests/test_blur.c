@@ -28,7 +28,14 @@ static plane plane_make(backend *be, const grid *g, int halo)
         p.tile[l] = grid_tile_at(g, l);
     }
     int64_t size = (int64_t)row * (g->tile_ny + 2 * halo);
-    p.v = (view){.nleaf = n, .nchan = 1, .halo = halo, .leaf_stride = size, .frame_stride = size, .chan_stride = size, .row_stride = row, .pad_ny = g->tile_ny,
+    p.v = (view){.nleaf = n,
+                 .nchan = 1,
+                 .halo = halo,
+                 .leaf_stride = size,
+                 .frame_stride = size,
+                 .chan_stride = size,
+                 .row_stride = row,
+                 .pad_ny = g->tile_ny,
                  .pad_nx = g->tile_nx};
     p.v.at = be->ops->alloc(be, size * n) + halo * row + halo;
     return p;
@@ -199,14 +206,15 @@ static void growing_variance_is_exact(void)
     for (int x = 28; x <= 52; x += 3) {
         double sigma = 0.9 * (fabs(x - 40.0) > 4 ? 1 + 0.03 * (fabs(x - 40.0) - 4) : 1);
         /* what is cut off beyond 4 sigma, 6.3e-5 of the mass, would have added some 20 sigma^2 each */
-        CHECK_NEAR(plane_at(&out, 0, x) - x * x, sigma * sigma, 20 * 6.3e-5 * sigma * sigma + (rounding > 1e-10 ? 1e-3 : 0), "cut tails; in float x^2 has 1e-7 of 2700");
+        CHECK_NEAR(plane_at(&out, 0, x) - x * x, sigma * sigma, 20 * 6.3e-5 * sigma * sigma + (rounding > 1e-10 ? 1e-3 : 0),
+                   "cut tails; in float x^2 has 1e-7 of 2700");
     }
     plane_free(&out);
     memory_free(square);
     backend_close(be);
 }
 
-/* Uniform images stay as they are, whatever the method; Convis' kernel has its known sum (retina.md 1.1: 1.028^... of 3 taps at 0.5 px). */
+/* Uniform images stay as they are, whatever the method; Convis' kernel has its known sum (three taps at 0.5 px). */
 static void constants_stay(void)
 {
     backend *be = backend_open("cpu", 1);

@@ -134,7 +134,8 @@ static void rectifier_is_smooth(void)
     CHECK_NEAR(cell_rectify_vr((real)0.001, 1, 0, value, slope) - cell_rectify_vr((real)-0.001, 1, 0, value, slope), 0.2, 3e-4 + 60 * rounding,
                "slope at the threshold; the curve below bends by 0.1^2/37");
     CHECK(cell_rectify_vr(-1e6, 1, 0, value, slope) > 0 && cell_rectify_vr(1e9, 1, 0, value, slope) < 5e5);
-    CHECK_NEAR(cell_rectify_vr((real)-0.3, -1, 0, value, slope), cell_rectify_vr((real)0.3, 1, 0, value, slope), 100 * rounding, "Off is On of the opposite sign");
+    CHECK_NEAR(cell_rectify_vr((real)-0.3, -1, 0, value, slope), cell_rectify_vr((real)0.3, 1, 0, value, slope), 100 * rounding,
+               "Off is On of the opposite sign");
     CHECK_NEAR(cell_rectify_convis((real)0.5, 1, 0, value, slope), 87, 100 * rounding, "linear above");
     CHECK_NEAR(cell_rectify_convis((real)-0.37, 1, 0, value, slope), 18.5, 100 * rounding, "hyperbola below");
 }
@@ -167,7 +168,8 @@ static void lif_is_exact(void)
         int64_t n = 0, expected = e > 1 ? (int64_t)floor((STEPS * 0.001 - wait) / (wait + 0.0034)) + 1 : 0;
         for (int64_t k = 0; k < spikes.n; k++) {
             if (spikes.item[k].cell == id[i]) {
-                CHECK_NEAR(spikes.item[k].time_s, wait + (double)n * (wait + 0.0034), (double)(n + 1) * rounding * 0.02, "closed form; some 20 steps of rounding in each interval");
+                CHECK_NEAR(spikes.item[k].time_s, wait + (double)n * (wait + 0.0034), (double)(n + 1) * rounding * 0.02,
+                           "closed form; some 20 steps of rounding in each interval");
                 n++;
             }
         }

@@ -489,5 +489,5 @@ static void help(void)
 }
 
 TEST_MAIN("input", {"a good file", good_file}, {"malformed files", malformed_files}, {"all problems, sorted", all_problems_sorted},
-          {"overrides", overrides}, {"graft of a preset", graft}, {"replaced item", replace}, {"effective input reads back", effective}, {"files and paths", files},
-          {"late questions", late_questions}, {"random mutations", mutations}, {"help", help})
+          {"overrides", overrides}, {"graft of a preset", graft}, {"replaced item", replace}, {"effective input reads back", effective},
+          {"files and paths", files}, {"late questions", late_questions}, {"random mutations", mutations}, {"help", help})

@@ -27,60 +27,84 @@ typedef struct trial {
 
 static const trial trials[] = {
     {"gain", STEADY, "{name: a, type: gain, input: stimulus, scale: 2, offset: -1, delay: 9}"},
-    {"sum", STEADY, "{name: a, type: gain, input: stimulus, scale: 3}, {name: b, type: sum, inputs: [a, stimulus, a], weights: [1, -2, 0.5], delay: [3, 0, 8]}"},
+    {"sum", STEADY,
+     "{name: a, type: gain, input: stimulus, scale: 3}, {name: b, type: sum, inputs: [a, stimulus, a], weights: [1, -2, 0.5], delay: [3, 0, 8]}"},
     {"rectify", STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, value: 37 Hz, slope: 100 Hz, sign: -1}"},
     {"rectify", STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, value: 37 Hz, slope: 100 Hz, form: convis, delay: 1}"},
     {"rectify", STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, slope: 100 Hz, form: clip}"},
-    {"rectify", STEADY, "{name: i, type: gain, input: stimulus, scale: 0}, {name: a, type: rectify, input: i, delay: 1}"}, /* 0 Hz at a threshold of 0 */
+    {"rectify", STEADY,
+     "{name: i, type: gain, input: stimulus, scale: 0}, {name: a, type: rectify, input: i, delay: 1}"}, /* 0 Hz at a threshold of 0 */
     {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.07 deg}, {name: b, type: blur, input: a, sigma: 0 deg, delay: 2}"},
     {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.3 deg}"}, /* reads beyond the whole field */
     {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, scheme: log-polar}"},
     {"blur", 0, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, method: convis}"},
     {"blur", STEADY | ONE_TILE, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, method: deriche}"},
     {"blur", ONE_TILE, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, method: deriche, scheme: log-polar}"},
-    {"lowpass", STEADY, "{name: a, type: lowpass, input: stimulus, tau: 5 ms, gain: 3, delay: 1}, {name: b, type: lowpass, input: a, tau: 0 s, order: 1}"},
+    {"lowpass", STEADY,
+     "{name: a, type: lowpass, input: stimulus, tau: 5 ms, gain: 3, delay: 1}, {name: b, type: lowpass, input: a, tau: 0 s, order: 1}"},
     {"lowpass", STEADY, "{name: a, type: lowpass, input: stimulus, tau: 5 ms, order: 3, gain: 2}"},
     {"lowpass", STEADY, "{name: a, type: lowpass, input: stimulus, tau: 5 ms, form: convis}"},
     {"lowpass", 0, "{name: a, type: lowpass, input: stimulus, tau: 5 ms, start: zero}, {name: b, type: blur, input: a, sigma: 0.1 deg, delay: 1}"},
-    {"lowpass", PLANE, "{name: a, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: b, type: lowpass, input: a, tau: 5 ms, order: 1},"
-                       "{name: c, type: blur, input: b, sigma: 0.1 deg}, {name: d, type: highpass, input: c, tau: 4 ms, weight: 0.3},"
-                       "{name: e, type: sum, inputs: [d, a], delay: [2, 0]}, {name: f, type: leaky_heat, input: e, sigma: 0.1 deg, tau: 4 ms}"},
+    {"lowpass", PLANE,
+     "{name: a, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: b, type: lowpass, input: a, tau: 5 ms, order: 1},"
+     "{name: c, type: blur, input: b, sigma: 0.1 deg}, {name: d, type: highpass, input: c, tau: 4 ms, weight: 0.3},"
+     "{name: e, type: sum, inputs: [d, a], delay: [2, 0]}, {name: f, type: leaky_heat, input: e, sigma: 0.1 deg, tau: 4 ms}"},
     {"highpass", STEADY, "{name: a, type: highpass, input: stimulus, tau: 5 ms, weight: 0.8, delay: 2}"},
     {"highpass", STEADY, "{name: a, type: highpass, input: stimulus, tau: 5 ms, weight: 0.8, form: convis}"},
-    {"highpass", STEADY, "{name: a, type: highpass, input: stimulus, tau: 2 ms, weight: 0.8, form: fir, delay: 1}, {name: b, type: gain, input: a, delay: 3}"},
+    {"highpass", STEADY,
+     "{name: a, type: highpass, input: stimulus, tau: 2 ms, weight: 0.8, form: fir, delay: 1}, {name: b, type: gain, input: a, delay: 3}"},
     {"highpass", 0, "{name: a, type: highpass, input: stimulus, tau: 2 ms, weight: 0.8, form: fir, start: zero}"},
-    {"highpass", STEADY, "{name: a, type: highpass, input: stimulus, tau: 1e6 s, weight: 0.8}, {name: b, type: lowpass, input: a, tau: 1e6 s, delay: 2}"},
-    {"leaky_heat", STEADY, "{name: a, type: leaky_heat, input: stimulus, sigma: 0.3 deg, tau: 4 ms, gain: 2, delay: 1}, {name: b, type: blur, input: a, sigma: 0.4 deg}"},
-    {"leaky_heat", STEADY, "{name: a, type: leaky_heat, input: stimulus, sigma: 0 deg, tau: 4 ms}, {name: b, type: cells, input: a, density: 15 /deg}"},
+    {"highpass", STEADY,
+     "{name: a, type: highpass, input: stimulus, tau: 1e6 s, weight: 0.8}, {name: b, type: lowpass, input: a, tau: 1e6 s, delay: 2}"},
+    {"leaky_heat", STEADY,
+     "{name: a, type: leaky_heat, input: stimulus, sigma: 0.3 deg, tau: 4 ms, gain: 2, delay: 1}, {name: b, type: blur, input: a, sigma: 0.4 deg}"},
+    {"leaky_heat", STEADY,
+     "{name: a, type: leaky_heat, input: stimulus, sigma: 0 deg, tau: 4 ms}, {name: b, type: cells, input: a, density: 15 /deg}"},
     {"leaky_heat", 0, "{name: a, type: leaky_heat, input: stimulus, sigma: 0.2 deg, tau: 4 ms, scheme: log-polar, start: zero}"},
     {"leaky_heat", STEADY | ONE_TILE, "{name: a, type: leaky_heat, input: stimulus, sigma: 0.4 deg, tau: 4 ms, method: deriche}"},
-    {"gain_control", 0, "{name: i, type: gain, input: stimulus, offset: -0.5}, {name: a, type: gain_control, input: i, gain: 150 Hz, leak: 5 Hz,"
-                        "feedback: 100 Hz, sigma: 0.1 deg, tau: 5 ms, adaptation_output: g, delay: 1}, {name: b, type: blur, input: a, sigma: 0.2 deg},"
-                        "{name: c, type: blur, input: g, sigma: 0.2 deg, delay: 2}, {name: d, type: sum, inputs: [b, c, g], delay: 1}"},
-    {"gain_control", CUT, "{name: a, type: gain_control, input: stimulus, gain: 50 Hz, leak: 50 Hz, feedback: 100 Hz, sigma: 0.1 deg, tau: 5 ms, form: convis,"
-                        "adaptation_output: g}, {name: b, type: blur, input: a, sigma: 0.2 deg}, {name: c, type: gain, input: g, delay: 1}"},
-    {"gain_control", 0, "{name: a, type: gain_control, input: stimulus, gain: 50 Hz, leak: 50 Hz, feedback: 0 Hz, sigma: 0.1 deg, tau: 5 ms},"
-                        "{name: b, type: gain_control, input: a, gain: 50 Hz, leak: 50 Hz, feedback: 9 Hz, sigma: 0 deg, tau: 5 ms, delay: 4}"},
-    {"gain_control", 0, "{name: a, type: gain_control, input: stimulus, gain: 50 Hz, leak: 5 Hz, feedback: 100 Hz, sigma: 0.08 deg, tau: 5 ms, scheme: log-polar}"},
-    {"conv", PLANE | STEADY, "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: direct, delay: 2}, {name: b, type: gain, input: a, delay: 1}"},
-    {"conv", PLANE | STEADY | CUT, "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: fft}, {name: b, type: gain, input: a, delay: 1}"},
+    {"gain_control", 0,
+     "{name: i, type: gain, input: stimulus, offset: -0.5}, {name: a, type: gain_control, input: i, gain: 150 Hz, leak: 5 Hz,"
+     "feedback: 100 Hz, sigma: 0.1 deg, tau: 5 ms, adaptation_output: g, delay: 1}, {name: b, type: blur, input: a, sigma: 0.2 deg},"
+     "{name: c, type: blur, input: g, sigma: 0.2 deg, delay: 2}, {name: d, type: sum, inputs: [b, c, g], delay: 1}"},
+    {"gain_control", CUT,
+     "{name: a, type: gain_control, input: stimulus, gain: 50 Hz, leak: 50 Hz, feedback: 100 Hz, sigma: 0.1 deg, tau: 5 ms, form: convis,"
+     "adaptation_output: g}, {name: b, type: blur, input: a, sigma: 0.2 deg}, {name: c, type: gain, input: g, delay: 1}"},
+    {"gain_control", 0,
+     "{name: a, type: gain_control, input: stimulus, gain: 50 Hz, leak: 50 Hz, feedback: 0 Hz, sigma: 0.1 deg, tau: 5 ms},"
+     "{name: b, type: gain_control, input: a, gain: 50 Hz, leak: 50 Hz, feedback: 9 Hz, sigma: 0 deg, tau: 5 ms, delay: 4}"},
+    {"gain_control", 0,
+     "{name: a, type: gain_control, input: stimulus, gain: 50 Hz, leak: 5 Hz, feedback: 100 Hz, sigma: 0.08 deg, tau: 5 ms, scheme: log-polar}"},
+    {"conv", PLANE | STEADY,
+     "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: direct, delay: 2}, {name: b, type: gain, input: a, delay: 1}"},
+    {"conv", PLANE | STEADY | CUT,
+     "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: fft}, {name: b, type: gain, input: a, delay: 1}"},
     {"conv", PLANE | STEADY, "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: separable}"},
     {"conv", PLANE | STEADY, "{name: a, type: conv, input: stimulus, kernel: '@:/smooth', algorithm: separable, start: first_frame, delay: 1}"},
-    {"conv", PLANE | CUT, "{name: a, type: conv, input: stimulus, kernel: '@:/bank', algorithm: fft, start: first_frame},"
-                          "{name: b, type: conv, input: a, kernel: '@:/pairs', algorithm: fft, start: zero}"},
-    {"conv", PLANE | CUT, "{name: a, type: conv, input: stimulus, kernel: '@:/smooth', algorithm: fft, start: zero},"
-                          "{name: b, type: conv, input: a, kernel: '@:/still', algorithm: fft, delay: 1}"},
-    {"conv", STEADY, "{name: i, type: gain, input: stimulus, scale: 2}, {name: a, type: conv, input: i, kernel: '@:/time', start: first_frame, algorithm: direct}"},
-    {"cells", STEADY, "{name: a, type: cells, input: stimulus, density: 15 /deg, jitter: 0.02 deg}, {name: b, type: lowpass, input: a, tau: 5 ms, order: 2},"
-                      "{name: c, type: highpass, input: b, tau: 5 ms, weight: 0.5, delay: 1}, {name: d, type: sum, inputs: [a, c]}, {name: e, type: rectify, input: d}"},
-    {"cells", STEADY, "{name: a, type: cells, input: stimulus, mosaic: hexagonal, density: 20 /deg, shift: [0.1 deg, 0.3 deg]},"
-                      "{name: b, type: cells, input: stimulus, mosaic: circular, scheme: log-polar, density: 25 /deg, diameter: 2 deg, delay: 1}"},
-    {"lif", 0, "{name: i, type: gain, input: stimulus, scale: 800}, {name: a, type: cells, input: i, density: 15 /deg},"
-               "{name: s, type: lif, input: a, leak: 20 Hz, noise: 0.3, refractory: 2.5 ms, refractory_sd: 1 ms, random_start: true, delay: 1,"
-               "adaptation_delta: 10 Hz, adaptation_tau: 8 ms, adaptation_reversal: -0.2}, {name: c, type: lowpass, input: s, tau: 2 ms}"},
-    {"lif", 0, "{name: i, type: gain, input: stimulus, scale: 1e5}, {name: a, type: cells, input: i, density: 15 /deg}, {name: s, type: lif, input: a, refractory: 0 s}"},
-    {"pixel_lif", 0, "{name: i, type: gain, input: stimulus, scale: 400}, {name: a, type: pixel_lif, input: i, noise: 0.2, refractory_sd: 2 ms},"
-                     "{name: b, type: blur, input: a, sigma: 0.1 deg}"},
+    {"conv", PLANE | CUT,
+     "{name: a, type: conv, input: stimulus, kernel: '@:/bank', algorithm: fft, start: first_frame},"
+     "{name: b, type: conv, input: a, kernel: '@:/pairs', algorithm: fft, start: zero}"},
+    {"conv", PLANE | CUT,
+     "{name: a, type: conv, input: stimulus, kernel: '@:/smooth', algorithm: fft, start: zero},"
+     "{name: b, type: conv, input: a, kernel: '@:/still', algorithm: fft, delay: 1}"},
+    {"conv", STEADY,
+     "{name: i, type: gain, input: stimulus, scale: 2}, {name: a, type: conv, input: i, kernel: '@:/time', start: first_frame, algorithm: direct}"},
+    {"cells", STEADY,
+     "{name: a, type: cells, input: stimulus, density: 15 /deg, jitter: 0.02 deg}, {name: b, type: lowpass, input: a, tau: 5 ms, order: 2},"
+     "{name: c, type: highpass, input: b, tau: 5 ms, weight: 0.5, delay: 1}, {name: d, type: sum, inputs: [a, c]}, {name: e, type: rectify, input: "
+     "d}"},
+    {"cells", STEADY,
+     "{name: a, type: cells, input: stimulus, mosaic: hexagonal, density: 20 /deg, shift: [0.1 deg, 0.3 deg]},"
+     "{name: b, type: cells, input: stimulus, mosaic: circular, scheme: log-polar, density: 25 /deg, diameter: 2 deg, delay: 1}"},
+    {"lif", 0,
+     "{name: i, type: gain, input: stimulus, scale: 800}, {name: a, type: cells, input: i, density: 15 /deg},"
+     "{name: s, type: lif, input: a, leak: 20 Hz, noise: 0.3, refractory: 2.5 ms, refractory_sd: 1 ms, random_start: true, delay: 1,"
+     "adaptation_delta: 10 Hz, adaptation_tau: 8 ms, adaptation_reversal: -0.2}, {name: c, type: lowpass, input: s, tau: 2 ms}"},
+    {"lif", 0,
+     "{name: i, type: gain, input: stimulus, scale: 1e5}, {name: a, type: cells, input: i, density: 15 /deg}, {name: s, type: lif, input: a, "
+     "refractory: 0 s}"},
+    {"pixel_lif", 0,
+     "{name: i, type: gain, input: stimulus, scale: 400}, {name: a, type: pixel_lif, input: i, noise: 0.2, refractory_sd: 2 ms},"
+     "{name: b, type: blur, input: a, sigma: 0.1 deg}"},
 };
 enum { NTRIAL = sizeof trials / sizeof trials[0] };
 
@@ -131,8 +155,20 @@ static session session_open(const char *stages, const way *w)
     char *text = model_text(stages);
     session s = {.in = input_from_text(text, "test", NULL, 0)};
     memory_free(text);
-    model_setup setup = {.in = s.in, .step_s = 0.001, .pixels_per_deg = pixels_per_deg, .seed = 3, .ny = w->ny, .nx = w->nx, .full_ny = w->ny, .full_nx = w->nx,
-                         .ntile_y = w->tiles_y, .ntile_x = w->tiles_x, .chunk_steps = w->chunk, .stimulus_rest = 0.5, .rank = 0, .nrank = 1};
+    model_setup setup = {.in = s.in,
+                         .step_s = 0.001,
+                         .pixels_per_deg = pixels_per_deg,
+                         .seed = 3,
+                         .ny = w->ny,
+                         .nx = w->nx,
+                         .full_ny = w->ny,
+                         .full_nx = w->nx,
+                         .ntile_y = w->tiles_y,
+                         .ntile_x = w->tiles_x,
+                         .chunk_steps = w->chunk,
+                         .stimulus_rest = 0.5,
+                         .rank = 0,
+                         .nrank = 1};
     s.m = model_create(&setup);
     if (s.m) {
         for (int i = w->passing ? model_noutput(s.m) - 1 : 0; i < model_noutput(s.m); i++) {
@@ -406,13 +442,15 @@ static void same_answer_of_all_algorithms(void)
         for (int a = 0; a < 3; a++) {
             static const char *const algorithms[] = {"direct", "fft", "separable"};
             way w = {.ny = NY, .nx = NX, .tiles_y = 2, .tiles_x = 1, .threads = 1, .chunk = 2 + a};
-            char *text = memory_text("{name: i, type: gain, input: stimulus}, {name: a, type: conv, input: i, kernel: '@:/%s', algorithm: %s, start: %s, delay: %d}",
-                                     names[i % 3], algorithms[a], starts[i / 3 % 3], i / 9 * 3);
+            char *text = memory_text(
+                "{name: i, type: gain, input: stimulus}, {name: a, type: conv, input: i, kernel: '@:/%s', algorithm: %s, start: %s, delay: %d}",
+                names[i % 3], algorithms[a], starts[i / 3 % 3], i / 9 * 3);
             result r = run(text, &w);
             if (a == 0) {
                 first = r;
             } else {
-                CHECK_NEAR(difference(&first, &r), 0, sizeof(real) == sizeof(float) ? 3e-6 : 1e-13, "rounding of sums of 60 to 180 products of about 1");
+                CHECK_NEAR(difference(&first, &r), 0, sizeof(real) == sizeof(float) ? 3e-6 : 1e-13,
+                           "rounding of sums of 60 to 180 products of about 1");
                 result_free(&r);
             }
             memory_free(text);
@@ -471,7 +509,15 @@ static int problems(const char *stages)
 {
     char *text = model_text(stages);
     input *in = input_from_text(text, "test", NULL, 0);
-    model_setup setup = {.in = in, .step_s = 0.001, .pixels_per_deg = pixels_per_deg, .ny = NY, .nx = NX, .full_ny = NY, .full_nx = NX, .stimulus_rest = 0.5, .nrank = 1};
+    model_setup setup = {.in = in,
+                         .step_s = 0.001,
+                         .pixels_per_deg = pixels_per_deg,
+                         .ny = NY,
+                         .nx = NX,
+                         .full_ny = NY,
+                         .full_nx = NX,
+                         .stimulus_rest = 0.5,
+                         .nrank = 1};
     model *m = model_create(&setup);
     int n = input_nproblem(in);
     CHECK((m == NULL) == (n > 0));
@@ -484,8 +530,12 @@ static int problems(const char *stages)
 static void wrong_models_are_refused(void)
 {
     CHECK(problems("{name: a, type: gain, input: stimulus}") == 0);
-    static const char *const map_stages[] = {"blur, sigma: 0.1 deg", "conv, kernel: '@:/time'", "leaky_heat, sigma: 0.1 deg, tau: 1 ms", "pixel_lif",
-                                             "gain_control, gain: 1 Hz, leak: 1 Hz, feedback: 1 Hz, sigma: 0.1 deg, tau: 1 ms", "cells, density: 9 /deg"};
+    static const char *const map_stages[] = {"blur, sigma: 0.1 deg",
+                                             "conv, kernel: '@:/time'",
+                                             "leaky_heat, sigma: 0.1 deg, tau: 1 ms",
+                                             "pixel_lif",
+                                             "gain_control, gain: 1 Hz, leak: 1 Hz, feedback: 1 Hz, sigma: 0.1 deg, tau: 1 ms",
+                                             "cells, density: 9 /deg"};
     for (int i = 0; i < 6; i++) {
         char *text = memory_text("{name: c, type: cells, input: stimulus, density: 15 /deg}, {name: a, input: c, type: %s}", map_stages[i]);
         CHECK(problems(text) == 1);
@@ -496,13 +546,17 @@ static void wrong_models_are_refused(void)
     CHECK(problems("{name: a, type: rectify, input: stimulus, value: 6e5 Hz}") == 1);
     CHECK(problems("{name: a, type: gain, inputs: [stimulus, stimulus]}, {name: b, type: gain, input: stimulus}") == 1);
     CHECK(problems("{name: a, type: blur, input: stimulus, sigma: 900 deg}") == 1);
-    CHECK(problems("{name: a, type: gain_control, input: stimulus, gain: 1 Hz, leak: 1 Hz, feedback: 1 Hz, sigma: 0.1 deg, tau: 1 ms, adaptation_output: a b}") == 1);
+    CHECK(problems("{name: a, type: gain_control, input: stimulus, gain: 1 Hz, leak: 1 Hz, feedback: 1 Hz, sigma: 0.1 deg, tau: 1 ms, "
+                   "adaptation_output: a b}") == 1);
     /* a bank whose kernels have other sums rests at other values in each channel: nothing that needs one value may follow */
     CHECK(problems("{name: a, type: conv, input: stimulus, kernel: '@:/bank'}, {name: b, type: rectify, input: a}") == 0);
     CHECK(problems("{name: a, type: conv, input: stimulus, kernel: '@:/bank'}, {name: b, type: lowpass, input: a, tau: 1 ms}") == 1);
-    CHECK(problems("{name: a, type: conv, input: stimulus, kernel: '@:/bank'}, {name: b, type: gain, input: a}, {name: c, type: gain, input: b, delay: 1}") == 1);
+    CHECK(problems("{name: a, type: conv, input: stimulus, kernel: '@:/bank'}, {name: b, type: gain, input: a}, {name: c, type: gain, input: b, "
+                   "delay: 1}") == 1);
     CHECK(problems("{name: a, type: conv, input: stimulus, kernel: '@:/bank'}, {name: b, type: lowpass, input: a, tau: 1 ms, start: zero}") == 0);
-    CHECK(problems("{name: a, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: b, type: lowpass, input: a, tau: 1 ms, delay: 1}") == 0);
+    CHECK(
+        problems("{name: a, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: b, type: lowpass, input: a, tau: 1 ms, delay: 1}") ==
+        0);
 }
 
 /* --- memory ------------------------------------------------------------------------------------------------------------ */
@@ -512,7 +566,8 @@ static void memory_is_foretold(void)
         "{name: a, type: conv, input: stimulus, kernel: '@:/bank', algorithm: fft}, {name: b, type: rectify, input: a}",
         "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: direct}, {name: b, type: rectify, input: a}",
         "{name: a, type: conv, input: stimulus, kernel: '@:/smooth', algorithm: separable}",
-        "{name: a, type: blur, input: stimulus, sigma: 1 deg}, {name: g, type: gain_control, input: a, gain: 9 Hz, leak: 9 Hz, feedback: 1 Hz, sigma: 0.5 deg,"
+        "{name: a, type: blur, input: stimulus, sigma: 1 deg}, {name: g, type: gain_control, input: a, gain: 9 Hz, leak: 9 Hz, feedback: 1 Hz, "
+        "sigma: 0.5 deg,"
         "tau: 5 ms, adaptation_output: b}, {name: c, type: cells, input: g, density: 20 /deg}, {name: s, type: lif, input: c}",
         "{name: a, type: blur, input: stimulus, sigma: 0.3 deg, method: deriche, scheme: log-polar}",
     };
@@ -521,8 +576,19 @@ static void memory_is_foretold(void)
         char *text = model_text(models[i]);
         input *in = input_from_text(text, "test", NULL, 0);
         size_t before = memory_bytes_now();
-        model_setup setup = {.in = in, .step_s = 0.001, .pixels_per_deg = pixels_per_deg, .ny = w.ny, .nx = w.nx, .full_ny = w.ny, .full_nx = w.nx, .ntile_y = w.tiles_y,
-                             .ntile_x = w.tiles_x, .nthread = w.threads, .chunk_steps = w.chunk, .stimulus_rest = 0.5, .nrank = 1};
+        model_setup setup = {.in = in,
+                             .step_s = 0.001,
+                             .pixels_per_deg = pixels_per_deg,
+                             .ny = w.ny,
+                             .nx = w.nx,
+                             .full_ny = w.ny,
+                             .full_nx = w.nx,
+                             .ntile_y = w.tiles_y,
+                             .ntile_x = w.tiles_x,
+                             .nthread = w.threads,
+                             .chunk_steps = w.chunk,
+                             .stimulus_rest = 0.5,
+                             .nrank = 1};
         model *m = model_create(&setup);
         CHECK(m != NULL);
         model_sizes size = model_size(m);

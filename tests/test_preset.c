@@ -69,7 +69,7 @@ static char *text_of(const preset_settings *s)
     return text;
 }
 
-/* VirtualRetina's chain, every link one step late except the image's: retina.md 7.2. */
+/* VirtualRetina's chain, every link one step late except the image's (VirtualRetina 2.2.3). */
 static void chain(void)
 {
     write_xml("", LEAKY, GAIN_CONTROL GANGLION("-1", "0.7", "0") CELLS(SQUARE("1.0", "1.0")) "</ganglion-layer>");

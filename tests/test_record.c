@@ -236,10 +236,23 @@ typedef struct run_case {
     int64_t restart_at, lost_at;  /* steps: interrupted at lost_at and gone back to restart_at; 0: not */
 } run_case;
 
+static char folder[512]; /* of this run alone, known to all ranks */
+
+static void make_folder(void)
+{
+    const char *parent = getenv("TMPDIR");
+    if (comm_rank() == 0) {
+        snprintf(folder, sizeof folder, "%s/chiasm_record_XXXXXX", parent ? parent : "/tmp");
+        if (!mkdtemp(folder)) {
+            error_fatal(EXIT_NO_OUTPUT, "test_record: '%s' cannot be made", folder);
+        }
+    }
+    comm_broadcast(folder, sizeof folder, 0);
+}
+
 static char *temporary(const char *name)
 {
-    const char *folder = getenv("TMPDIR");
-    return memory_text("%s/chiasm_test_record_%d_%s", folder ? folder : "/tmp", comm_size(), name);
+    return memory_text("%s/%s", folder, name);
 }
 
 static record *plan(input *in, model *m)
@@ -651,7 +664,10 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "write") == 0) {
         run(&(run_case){argv[2], whole, &near_backend, 0, 0, 0});
     } else {
+        make_folder();
         failed = test_run("record", tests, (int)(sizeof tests / sizeof *tests));
+        comm_barrier();
+        failed |= comm_rank() == 0 && rmdir(folder) != 0; /* nothing is left in it */
     }
     failed = comm_any(failed != 0);
     comm_finish();

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "cluster/comm.h"
@@ -86,14 +87,18 @@ static bool holds(const model *m, int offset)
     "run:\n  duration: 2 s\n  threads: " threads "\n  chunk: " chunk "\nfield:\n  size: [2 deg, " height "]\n"                                       \
     "model:\n  stages:\n    - name: a\n      chunk: " stage_chunk "\n"
 static const char input_text[] = INPUT("1", "0", "2 deg", "4");
-static char result[512];
+static char folder[64], result[80]; /* of this run alone, known to all ranks */
 
-static void name_result(void)
+static void make_folder(void)
 {
     if (comm_rank() == 0) {
-        snprintf(result, sizeof result, "%s/chiasm_restart_%d.h5", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : ".", (int)getpid());
+        strcpy(folder, access("/dev/shm", W_OK) == 0 ? "/dev/shm/chiasm_restart_XXXXXX" : "/tmp/chiasm_restart_XXXXXX");
+        if (!mkdtemp(folder)) {
+            error_fatal(EXIT_NO_OUTPUT, "test_restart: '%s' cannot be made", folder);
+        }
     }
-    comm_broadcast(result, sizeof result, 0);
+    comm_broadcast(folder, sizeof folder, 0);
+    snprintf(result, sizeof result, "%s/result.h5", folder);
 }
 
 static void save(int offset, int64_t step)
@@ -160,7 +165,6 @@ static void cut(const char *suffix, long bytes)
 
 static void none(void)
 {
-    name_result();
     model *m = make(-1);
     int64_t position[NPOSITION];
     restart_point p = {0, NPOSITION, position};
@@ -251,7 +255,10 @@ int main(int argc, char **argv)
                                       {"another input", other_input},         {"removed", removed}};
     comm_start(&argc, &argv);
     log_start(comm_rank(), LOG_QUIET);
+    make_folder();
     int failed = test_run("restart", tests, (int)(sizeof tests / sizeof *tests));
+    comm_barrier();
+    failed |= comm_rank() == 0 && rmdir(folder) != 0; /* nothing is left in it */
     failed = comm_any(failed != 0);
     comm_finish();
     return failed;

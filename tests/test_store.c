@@ -143,6 +143,7 @@ static void round_trip(void)
     const char *why;
     write_file(path, false);
     CHECK(access(part, F_OK) != 0 && access(lock, F_OK) != 0);
+    comm_barrier(); /* rank 0 makes both again */
     write_file(path, true);
     store *s = store_open_read(path, &why); /* each rank for itself */
     CHECK(s != NULL);

@@ -5,7 +5,7 @@
 #include "base/base.h"
 #include "cluster/grid.h"
 
-/* Collective.  Sets OMPI_MCA_io=^ompio (Open MPI's own MPI-IO loses data on a full disk: reference hpc.md 0.2) before MPI_Init,
+/* Collective.  Sets OMPI_MCA_io=^ompio (Open MPI's own MPI-IO loses data on a full disk, tried with 4.1.4) before MPI_Init,
  * installs MPI_Abort as the stop of error.h and the signal handlers of comm_stop_wanted. */
 void comm_start(int *argc, char ***argv);
 void comm_finish(void); /* collective; nothing may be called afterwards */
@@ -32,8 +32,8 @@ void *comm_exchange(const void *send, const size_t *send_bytes, size_t *recv_byt
  * mine[count of own leaves][n] -> total[n] on every rank. */
 void comm_leaf_sum(const grid *g, const double *mine, int n, double *total);
 
-/* Collective.  Exchanges border buffers with every peer of b (self: a copy, or nothing if send[i] and recv[i] are one): for peer i, send[i] of send_px*nvalue reals goes out and
- * recv[i] of recv_px*nvalue reals comes in. */
+/* Collective.  Exchanges border buffers with every peer of b (self: a copy, or nothing if send[i] and recv[i] are one): for peer i, send[i] of
+ * send_px*nvalue reals goes out and recv[i] of recv_px*nvalue reals comes in. */
 void comm_swap(const grid_borders *b, int nvalue, real *const send[], real *const recv[]);
 
 /* --- stopping in good order ------------------------------------------------------------------------------------------

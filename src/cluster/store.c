@@ -17,7 +17,7 @@
 #include "base/memory.h"
 #include "cluster/comm.h"
 
-static const hsize_t CHUNK_BYTES = (hsize_t)4 << 20;   /* hpc.md 1.9: chunks of 1 to 4 MiB */
+static const hsize_t CHUNK_BYTES = (hsize_t)4 << 20;   /* HDF5 users are advised chunks of 1 to 4 MiB */
 static const size_t PIECE_BYTES = (size_t)1 << 30;     /* MPI-IO counts bytes in int */
 static const size_t SPARE_BYTES = (size_t)4 << 20;     /* for HDF5's own tables */
 

@@ -86,7 +86,7 @@ blur_info blur_look(const blur_desc *); /* pure; for planning */
 enum cell_scan { SCAN_LOWPASS, SCAN_HIGHPASS, SCAN_HIGHPASS_DELAYED, SCAN_COUNT };
 enum cell_map { MAP_LINEAR, MAP_RECTIFY_VR, MAP_RECTIFY_CONVIS, MAP_CLIP, MAP_COUNT };
 
-/* Contrast gain control (retina.md 7.2): parameters of one step. */
+/* Contrast gain control (as VirtualRetina 2.2.3): parameters of one step. */
 typedef struct gain_par {
     real leak_hz, gain_hz, feedback_hz, dt_s;
     real decay;      /* VirtualRetina: c = exp(-dt/tau_A)                                                    */
@@ -97,7 +97,7 @@ typedef struct gain_par {
 /* Sparse sampling: y[cell] = sum_k weight[k] x[offset[k]]; fixed number of entries per cell, padded with weight 0. */
 typedef struct link_table link_table;
 
-/* Leaky integrate-and-fire cells, exact within steps of constant current (retina.md 7.2). */
+/* Leaky integrate-and-fire cells, exact within steps of constant current (as VirtualRetina 2.2.3). */
 typedef struct lif_par {
     double step_s, leak_hz, noise, refractory_s, refractory_sd_s;
     double adapt_delta_hz, adapt_tau_s, adapt_reversal; /* spike-frequency adaptation; delta 0: none */
@@ -167,7 +167,7 @@ typedef struct backend_ops {
      * current: Hz.  count: spikes of each cell and step.  spikes are appended to out[leaf]. */
     void (*lif)(backend *, const lif_par *, int64_t step0, int nt, view current, const int64_t *id, dreal *state, int64_t state_stride, view count,
                 spike_list *out);
-    /* Convis' integrate-and-fire on every pixel, Euler steps of 1 ms (retina.md 1.1); y: 1 where a spike.  state: V, refractory steps left. */
+    /* Integrate-and-fire of Convis 0.6.4.2 on every pixel, Euler steps of 1 ms; y: 1 where a spike.  state: V, refractory steps left. */
     void (*pixel_lif)(backend *, const lif_par *, int field_nx, int64_t step0, int nt, view current, dreal *state, int64_t state_stride, view y);
 } backend_ops;
 

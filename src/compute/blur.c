@@ -72,7 +72,7 @@ void blur_gaussian_taps(double sigma_px, int radius, double *taps)
     }
 }
 
-/* Convis' kernel (retina.md 1.1): half width h = ceil(sqrt(-2 s^2 ln(eps s sqrt(2 pi)))), taps for |n| < h. */
+/* Kernel of Convis 0.6.4.2: half width h = ceil(sqrt(-2 s^2 ln(eps s sqrt(2 pi)))), taps for |n| < h. */
 static int convis_radius(double s)
 {
     const double eps = 0.001;

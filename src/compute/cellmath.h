@@ -99,21 +99,21 @@ HD static inline float cell_normal(uint32_t b0, uint32_t b1)
 }
 
 /* --- recurrences: one step; s is the state, advanced in place --------------------------------------------------------
- * Low-pass  s_t = c s_(t-1) + b u_t.  With b = 1 - c it has unit gain; retina.md 7.2 (excit) and 1.1 (LP, b = 1 + c). */
+ * Low-pass  s_t = c s_(t-1) + b u_t.  With b = 1 - c it has unit gain; Convis has b = 1 + c and divides by 2 tau/dt. */
 HD static inline real cell_lowpass_step(real u, real b, real c, real *s)
 {
     *s = b * u + c * *s;
     return *s;
 }
 
-/* High-pass  y = u - w LP(u): undershoot and transient of retina.md 7.1, K = delta - w exp(-t/tau)/tau. */
+/* High-pass  y = u - w LP(u): undershoot and transient of Wohrer & Kornprobst 2009, K = delta - w exp(-t/tau)/tau. */
 HD static inline real cell_highpass_step(real u, real b, real c, real w, real *s)
 {
     *s = b * u + c * *s;
     return u - w * *s;
 }
 
-/* --- contrast gain control, retina.md 7.2 ----------------------------------------------------------------------------
+/* --- contrast gain control of VirtualRetina 2.2.3 ----------------------------------------------------------------------------
  * pooled quantity before the blur: q = u/(1 + u/saturation), u = feedback V^2 */
 HD static inline real cell_gain_pool(real v, real feedback, real inverse_saturation)
 {
@@ -129,7 +129,7 @@ HD static inline real cell_gain_membrane(real v, real current, real g, real gain
 }
 
 /* --- static nonlinearities -------------------------------------------------------------------------------------------
- * VirtualRetina's smooth rectifier with soft saturation at G = 5e5 Hz (retina.md 7.2): p = slope (sign u - v0)/G, eta = T0/G,
+ * Smooth rectifier of VirtualRetina 2.2.3 with soft saturation at G = 5e5 Hz: p = slope (sign u - v0)/G, eta = T0/G,
  * p > 0: G (eta + (1-eta) p/(1-eta+p));  p <= 0: G eta^2/(eta - p) */
 HD static inline real cell_rectify_vr(real u, real sign, real v0, real value, real slope)
 {
@@ -139,7 +139,7 @@ HD static inline real cell_rectify_vr(real u, real sign, real v0, real value, re
     return p > 0 ? above : eta > 0 ? below : 0; /* eta = 0: its limit, and no 0/0 at the threshold */
 }
 
-/* Convis' (retina.md 1.1): i0 + lambda (u - v0) above v0, i0/(1 - lambda (u - v0)/i0) below. */
+/* Convis 0.6.4.2: i0 + lambda (u - v0) above v0, i0/(1 - lambda (u - v0)/i0) below. */
 HD static inline real cell_rectify_convis(real u, real sign, real v0, real value, real slope)
 {
     real p = slope * (sign * u - v0);

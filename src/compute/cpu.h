@@ -22,8 +22,8 @@ blur_plan *cpu_blur_create(backend *be, const blur_desc *d);
 void cpu_blur_destroy(backend *be, blur_plan *p);
 void cpu_blur(backend *be, const blur_plan *p, int nt, view x, view y);
 void cpu_heat_step(backend *be, const blur_plan *p, real b, real c, view u, view y_before, view y);
-void cpu_gain_step(backend *be, const blur_plan *p, const gain_par *par, view input, view v_before, dreal *adaptation, int64_t adaptation_stride, view v,
-                   view keep);
+void cpu_gain_step(backend *be, const blur_plan *p, const gain_par *par, view input, view v_before, dreal *adaptation, int64_t adaptation_stride,
+                   view v, view keep);
 void cpu_gain_q(backend *be, const gain_par *par, view v_before, const dreal *adaptation, int64_t adaptation_stride, view q, double *leaf_sum);
 void cpu_gain_convis(backend *be, const blur_plan *p, const gain_par *par, double mean, view input, view v_before, view q, dreal *adaptation,
                      int64_t adaptation_stride, view v, view keep);

@@ -245,7 +245,7 @@ void cpu_blur(backend *be, const blur_plan *p, int nt, view x, view y)
     }
 }
 
-/* --- leaky heat equation: y = blur(b u + c y_before), retina.md 7.2 -------------------------------------------------- */
+/* --- leaky heat equation: y = blur(b u + c y_before) of VirtualRetina 2.2.3 -------------------------------------------------- */
 typedef struct heat {
     const real *u, *before;
     int64_t u_stride, before_stride;
@@ -274,7 +274,7 @@ void cpu_heat_step(backend *be, const blur_plan *p, real b, real c, view u, view
     }
 }
 
-/* --- contrast gain control, retina.md 7.2 ----------------------------------------------------------------------------- */
+/* --- contrast gain control of VirtualRetina 2.2.3 ----------------------------------------------------------------------------- */
 typedef struct gain {
     const gain_par *par;
     real inverse_saturation, mean;
@@ -310,16 +310,31 @@ static void gain_emit(void *ctx, int y, const real *restrict pooled)
     }
 }
 
-static gain gain_context(const blur_plan *p, const gain_par *par, int l, view input, view before, dreal *adaptation, int64_t stride, view v, view keep)
+static gain gain_context(const blur_plan *p, const gain_par *par, int l, view input, view before, dreal *adaptation, int64_t stride, view v,
+                         view keep)
 {
-    gain g = {par, 1 / par->saturation, 0, p->radius, input.tile[l].nx, cpu_plane(before, l, 0, 0), cpu_plane(input, l, 0, 0),
-              cpu_plane(before, l, 0, 0), host(adaptation) + l * stride, cpu_plane(v, l, 0, 0),
-              keep.at ? cpu_plane(keep, l, 0, 0) : NULL, before.row_stride, input.row_stride, before.row_stride, v.pad_nx, v.row_stride, keep.row_stride};
+    gain g = {par,
+              1 / par->saturation,
+              0,
+              p->radius,
+              input.tile[l].nx,
+              cpu_plane(before, l, 0, 0),
+              cpu_plane(input, l, 0, 0),
+              cpu_plane(before, l, 0, 0),
+              host(adaptation) + l * stride,
+              cpu_plane(v, l, 0, 0),
+              keep.at ? cpu_plane(keep, l, 0, 0) : NULL,
+              before.row_stride,
+              input.row_stride,
+              before.row_stride,
+              v.pad_nx,
+              v.row_stride,
+              keep.row_stride};
     return g;
 }
 
-void cpu_gain_step(backend *be, const blur_plan *p, const gain_par *par, view input, view v_before, dreal *adaptation, int64_t adaptation_stride, view v,
-                   view keep)
+void cpu_gain_step(backend *be, const blur_plan *p, const gain_par *par, view input, view v_before, dreal *adaptation, int64_t adaptation_stride,
+                   view v, view keep)
 {
     for (int l = 0; l < input.nleaf; l++) {
         gain ctx = gain_context(p, par, l, input, v_before, adaptation, adaptation_stride, v, keep);

@@ -4,7 +4,7 @@
  *
  * Frequencies come in blocks of CONV_BLOCK: the kernel's spectra of a block, its past frames and up to CONV_FFT_FRAMES new ones lie
  * together and stay in the nearest caches while the sum runs.  Every frame has the same transforms and the same order of summation,
- * so its bits do not depend on the frames it came with.  FFTW_ESTIMATE on aligned arrays, for the same reason (reference/style.md 4.1). */
+ * so its bits do not depend on the frames it came with.  FFTW_ESTIMATE on aligned arrays, for the same reason. */
 #include <fftw3.h>
 #include <omp.h>
 #include <string.h>

@@ -49,7 +49,8 @@ void cpu_link_destroy(backend *be, link_table *t)
 
 /* Cells [first, first + n) of one leaf, all frames: their part of the table stays in the first cache.  The four corners of a bilinear sample
  * go in one sweep. */
-static void link_cells(const link_table *t, int64_t table, int first, int n, int nt, const real *from, int64_t from_stride, real *to, int64_t to_stride)
+static void link_cells(const link_table *t, int64_t table, int first, int n, int nt, const real *from, int64_t from_stride, real *to,
+                       int64_t to_stride)
 {
     int pad = t->ncell_pad;
     const int32_t *restrict o0 = t->offset + table + first, *o1 = o0 + pad, *o2 = o1 + pad, *o3 = o2 + pad;
@@ -83,7 +84,7 @@ void cpu_link(backend *be, const link_table *t, int first_leaf, int nt, view x, 
     }
 }
 
-/* --- exact LIF (retina.md 7.2) ------------------------------------------------------------------------------------------
+/* --- exact LIF (as VirtualRetina 2.2.3) ------------------------------------------------------------------------------------------
  * Within a step the current is constant, so V relaxes to E = I/g with rate g: V(t) = E + (V0 - E) exp(-g t), and if E > 1 it reaches the
  * threshold 1 after ln((E - V0)/(E - 1))/g.  Noise is a current drawn once a step.  An adaptation conductance ga with reversal Ea adds to g
  * and pulls to Ea; it grows by delta with each spike and decays between steps. */
@@ -225,13 +226,14 @@ void cpu_lif(backend *be, const lif_par *par, int64_t step0, int nt, view curren
                     drawn = group;
                 }
                 lif_block(par, step0 + t, n, id + (int64_t)l * pad + first, cpu_plane(current, l, t, 0) + first, s + STATE_V * pad + first,
-                          s + STATE_REST * pad + first, s + STATE_ADAPT * pad + first, cpu_plane(count, l, t, 0) + first, par->noise > 0 ? noise[(step0 + t) % NOISE_STEPS] : NULL, &out[l]);
+                          s + STATE_REST * pad + first, s + STATE_ADAPT * pad + first, cpu_plane(count, l, t, 0) + first,
+                          par->noise > 0 ? noise[(step0 + t) % NOISE_STEPS] : NULL, &out[l]);
             }
         }
     }
 }
 
-/* --- Convis' discrete cells (retina.md 1.1): V' = V + dt (I - g V) + noise sqrt(g dt) xi; r counts steps of 1 ms; V' = 0 while r >= 0.5 ----- */
+/* --- discrete cells of Convis 0.6.4.2: V' = V + dt (I - g V) + noise sqrt(g dt) xi; r counts steps of 1 ms; V' = 0 while r >= 0.5 ----- */
 void cpu_pixel_lif(backend *be, const lif_par *par, int field_nx, int64_t step0, int nt, view current, dreal *state, int64_t state_stride, view y)
 {
     (void)be;
@@ -242,7 +244,8 @@ void cpu_pixel_lif(backend *be, const lif_par *par, int field_nx, int64_t step0,
         for (int64_t i = 0; i < (int64_t)tile->ny * nt; i++) {
             int row = (int)(i / nt), t = (int)(i % nt);
             const real *in = cpu_plane(current, l, t, 0) + row * current.row_stride;
-            real *out = cpu_plane(y, l, t, 0) + row * y.row_stride, *v = host(state) + l * state_stride + (int64_t)row * current.pad_nx, *rest = v + plane;
+            real *out = cpu_plane(y, l, t, 0) + row * y.row_stride, *v = host(state) + l * state_stride + (int64_t)row * current.pad_nx,
+                 *rest = v + plane;
             for (int x = 0; x < tile->nx; x++) {
                 real next = v[x] + dt * (in[x] - leak * v[x]);
                 uint64_t pixel = (uint64_t)(tile->y0 + row) * (uint64_t)field_nx + (uint64_t)(tile->x0 + x);

@@ -100,7 +100,7 @@ static void map_row(enum cell_map kind, const real par[], int nx, const real *re
             y[i] = cell_rectify_convis(x[i], p0, p1, p2, p3);
         }
         break;
-    case MAP_CLIP: /* p3 (p0 x - p1), between 0 and 1e6 (retina.md 1.3) */
+    case MAP_CLIP: /* p3 (p0 x - p1), between 0 and 1e6 (Convis 0.6.4.2) */
         for (int i = 0; i < nx; i++) {
             real v = p3 * (p0 * x[i] - p1);
             y[i] = v < 0 ? 0 : v > (real)1e6 ? (real)1e6 : v;

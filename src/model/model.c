@@ -224,8 +224,16 @@ static void run_leaves(void *ctx, int first, int n, int worker)
     carry_history(r, first, n, worker, false);
     for (int i = r->g->first; i < r->g->first + r->g->count; i++) {
         stage *s = &m->stage[i];
-        stage_call c = {.be = m->be, .services = r->g->coupled ? &m->services : NULL, .first = first, .nleaf = n, .step0 = r->step0, .nt = r->nt, .nin = s->nin,
-                        .out = output_view(m, s->out, first, n, worker), .state_stride = m->nstate, .spikes = s->spikes ? s->spikes + first : NULL};
+        stage_call c = {.be = m->be,
+                        .services = r->g->coupled ? &m->services : NULL,
+                        .first = first,
+                        .nleaf = n,
+                        .step0 = r->step0,
+                        .nt = r->nt,
+                        .nin = s->nin,
+                        .out = output_view(m, s->out, first, n, worker),
+                        .state_stride = m->nstate,
+                        .spikes = s->spikes ? s->spikes + first : NULL};
         if (s->second >= 0) {
             c.second = output_view(m, s->second, first, n, worker);
         }
@@ -467,8 +475,8 @@ model_sizes model_size(const model *m)
 void model_print_plan(const model *m)
 {
     const grid *g = &m->world.grid;
-    log_say(LOG_RESULT, "field %d x %d pixels in %d x %d tiles of %d x %d, chunks of %d steps", g->nx, g->ny, g->ntile_x, g->ntile_y, g->tile_nx, g->tile_ny,
-            m->world.max_nt);
+    log_say(LOG_RESULT, "field %d x %d pixels in %d x %d tiles of %d x %d, chunks of %d steps", g->nx, g->ny, g->ntile_x, g->ntile_y, g->tile_nx,
+            g->tile_ny, m->world.max_nt);
     log_say(LOG_RESULT, "%-24s %-13s %-16s %6s %6s  %s", "stage", "type", "shape", "halo", "past", "how");
     for (int i = 0; i < m->noutput; i++) {
         const output *o = &m->output[i];

@@ -18,8 +18,8 @@ typedef struct output {
     bool past_fixed;      /* some consumer reads history */
     bool doubtful;        /* its stage has problems: what it is made of was guessed */
     bool kept;            /* read after model_forward */
-    /* Made and read within one group only: it lives in a worker's own memory, overwritten leaf by leaf, and never goes through main memory; its history
-     * stands in the leaf's state. */
+    /* Made and read within one group only: it lives in a worker's own memory, overwritten leaf by leaf, and never goes through main memory; its
+     * history stands in the leaf's state. */
     bool passing;
     int64_t state_at, worker_stride;
     int64_t row_stride, chan_stride, frame_stride, leaf_stride;

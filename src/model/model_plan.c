@@ -17,9 +17,12 @@ static const key_spec common_keys[] = {
     {"name", KEY_TEXT, NULL, NULL, 0, 0, NULL, "name of the stage and of its output", offsetof(common, name), 0, 0},
     {"type", KEY_TEXT, NULL, NULL, 0, 0, NULL, "what it does; chiasm help lists the types", offsetof(common, type), 0, 0},
     {"input", KEY_TEXT, NULL, "", 0, 0, NULL, "name of an earlier stage, or stimulus", offsetof(common, input), 0, 0},
-    {"inputs", KEY_TEXTS, NULL, "", 0, 0, NULL, "the same, for stages with several inputs", offsetof(common, inputs), offsetof(common, ninput), STAGE_MAX_INPUT},
-    {"delay", KEY_REALS, "", "0", 0, 10000, NULL, "latency of each input in steps; one number: of all", offsetof(common, delay), offsetof(common, ndelay), STAGE_MAX_INPUT},
-    {"rest", KEY_REALS, "", "", -1e12, 1e12, NULL, "output before step 0, as delayed stages see it (none: follows from the inputs)", offsetof(common, rest), offsetof(common, nrest), 1},
+    {"inputs", KEY_TEXTS, NULL, "", 0, 0, NULL, "the same, for stages with several inputs", offsetof(common, inputs), offsetof(common, ninput),
+     STAGE_MAX_INPUT},
+    {"delay", KEY_REALS, "", "0", 0, 10000, NULL, "latency of each input in steps; one number: of all", offsetof(common, delay),
+     offsetof(common, ndelay), STAGE_MAX_INPUT},
+    {"rest", KEY_REALS, "", "", -1e12, 1e12, NULL, "output before step 0, as delayed stages see it (none: follows from the inputs)",
+     offsetof(common, rest), offsetof(common, nrest), 1},
 };
 enum { NCOMMON = sizeof common_keys / sizeof *common_keys };
 
@@ -100,8 +103,8 @@ static void plan_inputs(model *m, stage *s, const common *c)
             refuse_input(m, s, c, names[k]);
             s->in[k] = 0;
         } else if (!m->output[s->in[k]].doubtful && (m->output[s->in[k]].cells ? s->type->wants_map : s->type->wants_cells)) {
-            input_problem(in, s->node, "stage '%s': type %s works on %s, but '%s' is a %s", c->name, s->type->name, s->type->wants_cells ? "cells" : "a map",
-                          names[k], s->type->wants_map ? "population of cells" : "map");
+            input_problem(in, s->node, "stage '%s': type %s works on %s, but '%s' is a %s", c->name, s->type->name,
+                          s->type->wants_cells ? "cells" : "a map", names[k], s->type->wants_map ? "population of cells" : "map");
         }
     }
 }
@@ -138,13 +141,15 @@ static void check_plan(const model *m, const stage *s, const stage_input in[])
 {
     const grid *g = &m->world.grid;
     if (s->plan.whole_field && grid_nleaf(g) > 1) {
-        input_problem(m->setup.in, s->node, "stage '%s': method: deriche works along whole lines: the field must be one tile (field.tiles: [1, 1]); it is cut in %d x %d",
+        input_problem(m->setup.in, s->node,
+                      "stage '%s': method: deriche works along whole lines: the field must be one tile (field.tiles: [1, 1]); it is cut in %d x %d",
                       s->plan.name, g->ntile_y, g->ntile_x);
     }
     for (int k = 0; s->plan.wants_rest && k < s->nin; k++) {
         if (in[k].rest_varies) {
-            input_problem(m->setup.in, s->node, "stage '%s': start: rest: the channels of '%s' rest at different values; start: zero does not ask for them",
-                          s->plan.name, in[k].name);
+            input_problem(m->setup.in, s->node,
+                          "stage '%s': start: rest: the channels of '%s' rest at different values; start: zero does not ask for them", s->plan.name,
+                          in[k].name);
         }
     }
 }
@@ -160,8 +165,8 @@ static void plan_stage(model *m, const input_node *node)
     if (!s->type) {
         char types[512];
         list_types(types, sizeof types);
-        input_problem(in, input_child(node, "type") ? input_child(node, "type") : node, "%s%s%s; the types are: %s", type ? "unknown stage type '" : "a stage needs a type",
-                      type ? type : "", type ? "'" : "", types);
+        input_problem(in, input_child(node, "type") ? input_child(node, "type") : node, "%s%s%s; the types are: %s",
+                      type ? "unknown stage type '" : "a stage needs a type", type ? type : "", type ? "'" : "", types);
         const char *name = input_scalar(input_child(node, "name"));
         if (name && find_output(m, name) < 0) { /* stands in, so that later stages are still checked */
             s->plan.nchan = 1;

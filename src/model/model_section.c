@@ -11,7 +11,8 @@ typedef struct log_polar {
 
 static const key_spec log_polar_keys[] = {
     {"fovea_radius", KEY_REAL, "deg", "0 deg", 0, 360, NULL, "eccentricity below which nothing changes", offsetof(log_polar, fovea_deg), 0, 0},
-    {"scaling", KEY_REAL, "/deg", "0 /deg", 0, 1000, NULL, "K: sigma grows as 1 + K (r - fovea_radius), the density of rings falls alike", offsetof(log_polar, scaling_per_deg), 0, 0},
+    {"scaling", KEY_REAL, "/deg", "0 /deg", 0, 1000, NULL, "K: sigma grows as 1 + K (r - fovea_radius), the density of rings falls alike",
+     offsetof(log_polar, scaling_per_deg), 0, 0},
 };
 
 typedef struct section {
@@ -20,7 +21,8 @@ typedef struct section {
 } section;
 
 static const key_spec section_keys[] = {
-    {"log_polar", KEY_NODE, NULL, "", 0, 0, NULL, "fovea_radius, scaling: receptive fields that grow with eccentricity", offsetof(section, log_polar), 0, 0},
+    {"log_polar", KEY_NODE, NULL, "", 0, 0, NULL, "fovea_radius, scaling: receptive fields that grow with eccentricity", offsetof(section, log_polar),
+     0, 0},
     {"stages", KEY_NODE, NULL, "", 0, 0, NULL, "list of stages, in order of execution; a preset writes it", offsetof(section, stages), 0, 0},
     {"replace", KEY_NODE, NULL, "", 0, 0, NULL, "other stages for some of a preset's: {NAME: {type: ..}}", offsetof(section, replace), 0, 0},
 };
@@ -102,7 +104,9 @@ const input_node *model_section_read(const model_setup *setup, model_section *ou
     }
     if (s.preset.preset != PRESET_NONE) {
         if (input_is_list(s.stages)) {
-            input_problem(in, s.stages, "model: a preset writes the stages; give one or the other (chiasm simulate FILE --dump-input prints a preset's stages for editing)");
+            input_problem(
+                in, s.stages,
+                "model: a preset writes the stages; give one or the other (chiasm simulate FILE --dump-input prints a preset's stages for editing)");
             return NULL;
         }
         preset_geometry geometry;
@@ -140,8 +144,8 @@ static const key_spec model_help_keys[] = {
 
 extern const help_topic model_stage_topic; /* model_plan.c */
 const help_topic model_topics[] = {
-    {"model", "the model: a preset, or an ordered list of stages", "  See chiasm help presets, chiasm help stage, and the name of each stage type.", model_help_keys,
-     sizeof model_help_keys / sizeof *model_help_keys},
+    {"model", "the model: a preset, or an ordered list of stages", "  See chiasm help presets, chiasm help stage, and the name of each stage type.",
+     model_help_keys, sizeof model_help_keys / sizeof *model_help_keys},
 };
 const help_topic *const model_preset_topics[] = {&model_stage_topic, &preset_topic, &preset_convis_topic};
 const int model_preset_ntopic = sizeof model_preset_topics / sizeof *model_preset_topics;

@@ -1,5 +1,5 @@
 /* preset.c - VirtualRetina's stages and field, from its XML or a published set (A. Wohrer, P. Kornprobst, J. Comput. Neurosci. 26:219, 2009;
- * what its program computes: reference/retina.md 7.2). */
+ * what its program computes: VirtualRetina 2.2.3). */
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"

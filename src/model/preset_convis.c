@@ -1,4 +1,4 @@
-/* preset_convis.c - the chain of the program Convis (reference/retina.md 1.1), with its switches and defaults (1.2).
+/* preset_convis.c - the chain of the program Convis (0.6.4.2), with its switches and defaults.
  * J. Huth, T. Masquelier, A. Arleo, Front. Neuroinform. 12:9 (2018). */
 #include "base/units.h"
 #include "model/preset_own.h"
@@ -114,7 +114,7 @@ static void convis_stages(preset_text *t, const convis_settings *c)
         preset_number(t, "gain", c->bipolar_gain_hz, "Hz");
         preset_number(t, "leak", c->leak_hz, "Hz");
         preset_number(t, "feedback", c->feedback_hz, "Hz");
-        preset_number(t, "tau", 5, "s"); /* whatever its configuration says: computed once from a default of 5 (retina.md 1.1) */
+        preset_number(t, "tau", 5, "s"); /* whatever its configuration says: computed once from a default of 5 (Convis 0.6.4.2) */
         preset_word(t, "form", "convis");
         preset_number(t, "sigma", c->adaptation_sigma_deg, "deg");
         preset_word(t, "method", "convis");

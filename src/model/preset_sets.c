@@ -1,4 +1,4 @@
-/* preset_sets.c - published parameter sets (reference/retina.md 1.2 and 7.4).
+/* preset_sets.c - published parameter sets (Convis 0.6.4.2 and Wohrer & Kornprobst 2009).
  * A. Wohrer, P. Kornprobst, J. Comput. Neurosci. 26:219 (2009), and the example files of their program. */
 #include "model/preset_own.h"
 
@@ -14,7 +14,7 @@ static void add_pair(retina_xml *x, retina_ganglion layer, const char *on, const
     }
 }
 
-/* What the table of retina.md 7.4 leaves open is taken from the example file of the species. */
+/* What the published table leaves open is taken from the example file of the species. */
 static retina_xml cat(bool y)
 {
     retina_xml x = {.step_s = 0.005,

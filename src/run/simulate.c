@@ -163,7 +163,8 @@ static bool is_complete(const simulation *s)
 {
     bool complete = false;
     const char *why;
-    store *result = s->resume && !restart_exists(s->result) && comm_rank() == 0 && access(s->result, R_OK) == 0 ? store_open_read(s->result, &why) : NULL;
+    store *result =
+        s->resume && !restart_exists(s->result) && comm_rank() == 0 && access(s->result, R_OK) == 0 ? store_open_read(s->result, &why) : NULL;
     if (result) {
         char *then = store_read_text(result, "/provenance/input"), *differ = then ? restart_differences(then, s->input_effective) : NULL;
         complete = then && !differ;

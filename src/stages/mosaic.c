@@ -1,4 +1,4 @@
-/* mosaic.c - square and ring arrays as VirtualRetina places them (reference: retina.md 7.2), hexagonal arrays, jitter. */
+/* mosaic.c - square and ring arrays as VirtualRetina places them, hexagonal arrays, jitter. */
 #include "stages/mosaic.h"
 #include "base/error.h"
 #include "base/memory.h"

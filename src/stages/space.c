@@ -26,8 +26,8 @@ blur_desc space_plan(const stage_world *w, double sigma_deg, const space_setting
     }
     double largest_px = d.sigma_px * blur_largest_scale(&d);
     if (s->method == BLUR_GAUSSIAN && largest_px > BLUR_MAX_SIGMA_PX) {
-        input_problem(w->in, at, "sigma: %g deg is %g pixels%s; at most %d are possible", sigma_deg, largest_px, s->scheme ? " in the corners of the field" : "",
-                      BLUR_MAX_SIGMA_PX);
+        input_problem(w->in, at, "sigma: %g deg is %g pixels%s; at most %d are possible", sigma_deg, largest_px,
+                      s->scheme ? " in the corners of the field" : "", BLUR_MAX_SIGMA_PX);
         d.sigma_px = d.scaling_per_px = 0;
     }
     blur_info info = blur_look(&d);

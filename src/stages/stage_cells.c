@@ -17,13 +17,17 @@ typedef struct settings {
 
 static const key_spec keys[] = {
     {"mosaic", KEY_WORD, NULL, "square", 0, 0, "square|circular|hexagonal", "arrangement of the cells", offsetof(settings, shape), 0, 0},
-    {"size", KEY_REALS, "deg", "", 0, 360, NULL, "square, hexagonal: [x, y] that is filled (none: the field)", offsetof(settings, size_deg), offsetof(settings, nsize), 2},
-    {"diameter", KEY_REAL, "deg", "0 deg", 0, 360, NULL, "circular: of the array (0: the field's smaller side)", offsetof(settings, diameter_deg), 0, 0},
+    {"size", KEY_REALS, "deg", "", 0, 360, NULL, "square, hexagonal: [x, y] that is filled (none: the field)", offsetof(settings, size_deg),
+     offsetof(settings, nsize), 2},
+    {"diameter", KEY_REAL, "deg", "0 deg", 0, 360, NULL, "circular: of the array (0: the field's smaller side)", offsetof(settings, diameter_deg), 0,
+     0},
     {"density", KEY_REAL, "/deg", NULL, 1e-6, 1e6, NULL, "cells per degree along a line, at the fovea", offsetof(settings, density_per_deg), 0, 0},
     {"jitter", KEY_REAL, "deg", "0 deg", 0, 360, NULL, "standard deviation of each coordinate about its place", offsetof(settings, jitter_deg), 0, 0},
-    {"scheme", KEY_WORD, NULL, "uniform", 0, 0, "uniform|log-polar", "log-polar: density falls with eccentricity as model.log_polar says (circular)", offsetof(settings, scheme), 0, 0},
+    {"scheme", KEY_WORD, NULL, "uniform", 0, 0, "uniform|log-polar", "log-polar: density falls with eccentricity as model.log_polar says (circular)",
+     offsetof(settings, scheme), 0, 0},
     {"shift", KEY_REALS, "deg", "", -360, 360, NULL, "[x, y] added to every position", offsetof(settings, shift_deg), offsetof(settings, nshift), 2},
-    {"number", KEY_INT, NULL, "0", 0, 1000000, NULL, "populations of other numbers have other random jitter and ring phases", offsetof(settings, number), 0, 0},
+    {"number", KEY_INT, NULL, "0", 0, 1000000, NULL, "populations of other numbers have other random jitter and ring phases",
+     offsetof(settings, number), 0, 0},
     {"label", KEY_TEXT, NULL, "", 0, 0, NULL, "cell type, kept in the result", offsetof(settings, label), 0, 0},
 };
 
@@ -90,8 +94,18 @@ static void *cells_plan(const stage_world *w, const void *s_, int nin, const sta
     own *o = MEMORY_NEW(own, 1);
     o->world = w;
     double field_x = w->grid.nx / w->pixels_per_deg, field_y = w->grid.ny / w->pixels_per_deg;
-    mosaic_desc d = {(enum mosaic_shape)s->shape, field_x, field_y, s->diameter_deg > 0 ? s->diameter_deg : fmin(field_x, field_y), s->density_per_deg, s->jitter_deg,
-                     w->fovea_deg, s->scheme ? w->scaling_per_deg : 0, s->nshift > 0 ? s->shift_deg[0] : 0, s->nshift > 1 ? s->shift_deg[1] : 0, w->seed, (uint64_t)s->number};
+    mosaic_desc d = {(enum mosaic_shape)s->shape,
+                     field_x,
+                     field_y,
+                     s->diameter_deg > 0 ? s->diameter_deg : fmin(field_x, field_y),
+                     s->density_per_deg,
+                     s->jitter_deg,
+                     w->fovea_deg,
+                     s->scheme ? w->scaling_per_deg : 0,
+                     s->nshift > 0 ? s->shift_deg[0] : 0,
+                     s->nshift > 1 ? s->shift_deg[1] : 0,
+                     w->seed,
+                     (uint64_t)s->number};
     if (s->nsize > 0) {
         d.size_x_deg = s->size_deg[0];
         d.size_y_deg = s->nsize > 1 ? s->size_deg[1] : s->size_deg[0];
@@ -121,7 +135,8 @@ static void *cells_plan(const stage_world *w, const void *s_, int nin, const sta
     plan->halo[0] = 1; /* the neighbour below and right */
     plan->flop = 7;
     enum { CORNERS = 4 }; /* positions of all cells, ids and sampling table of this rank's */
-    plan->bytes_held = 2.0 * sizeof(double) * (double)n + (double)w->nleaf * o->cells.pad * (sizeof(int64_t) + CORNERS * (sizeof(int32_t) + sizeof(real)));
+    plan->bytes_held =
+        2.0 * sizeof(double) * (double)n + (double)w->nleaf * o->cells.pad * (sizeof(int64_t) + CORNERS * (sizeof(int32_t) + sizeof(real)));
     snprintf(plan->note, sizeof plan->note, "%lld cells, at most %d a leaf", (long long)o->place.ncell, o->cells.pad);
     return o;
 }
@@ -178,8 +193,9 @@ static void destroy(void *own_, backend *be)
 const stage_type stage_cells = {
     .name = "cells",
     .help = "cells on a mosaic, each sampling the map at its place (bilinear)",
-    .text = "  square: density cells a degree along rows and columns; hexagonal: as many to a square degree; circular: rings, with a density that falls\n"
-            "  with eccentricity under scheme: log-polar.  Ids count from 0 in the order of the mosaic.",
+    .text =
+        "  square: density cells a degree along rows and columns; hexagonal: as many to a square degree; circular: rings, with a density that falls\n"
+        "  with eccentricity under scheme: log-polar.  Ids count from 0 in the order of the mosaic.",
     .keys = keys,
     .nkey = sizeof keys / sizeof *keys,
     .settings_size = sizeof(settings),

@@ -17,9 +17,12 @@ typedef struct settings {
 } settings;
 
 static const key_spec keys[] = {
-    {"kernel", KEY_PATH, NULL, NULL, 0, 0, NULL, "FILE.h5:/dataset, [t][y][x], [out][t][y][x] or [out][in][t][y][x]; its impulse response", offsetof(settings, kernel), 0, 0},
-    {"algorithm", KEY_WORD, NULL, "auto", 0, 0, "auto|fft|separable|direct", "auto: the cheapest by the plan's cost model", offsetof(settings, algorithm), 0, 0},
-    {"start", KEY_WORD, NULL, "rest", 0, 0, "zero|rest|first_frame", "the input's past before step 0: 0, its rest value, or the first frame for ever", offsetof(settings, start), 0, 0},
+    {"kernel", KEY_PATH, NULL, NULL, 0, 0, NULL, "FILE.h5:/dataset, [t][y][x], [out][t][y][x] or [out][in][t][y][x]; its impulse response",
+     offsetof(settings, kernel), 0, 0},
+    {"algorithm", KEY_WORD, NULL, "auto", 0, 0, "auto|fft|separable|direct", "auto: the cheapest by the plan's cost model",
+     offsetof(settings, algorithm), 0, 0},
+    {"start", KEY_WORD, NULL, "rest", 0, 0, "zero|rest|first_frame", "the input's past before step 0: 0, its rest value, or the first frame for ever",
+     offsetof(settings, start), 0, 0},
     {"scale", KEY_REAL, "", "1", -1e12, 1e12, NULL, "factor on the kernel", offsetof(settings, scale), 0, 0},
 };
 
@@ -49,7 +52,8 @@ static double *read_kernel(const stage_world *w, const char *path, const input_n
     } else {
         store_info info = store_look(s, colon + 1);
         if (!info.found || info.rank < 3) {
-            input_problem(w->in, at, "'%s' has no dataset '%s' of numbers with 3 to 5 dimensions: [t][y][x], [out][t][y][x] or [out][in][t][y][x]", file, colon + 1);
+            input_problem(w->in, at, "'%s' has no dataset '%s' of numbers with 3 to 5 dimensions: [t][y][x], [out][t][y][x] or [out][in][t][y][x]",
+                          file, colon + 1);
         } else {
             int64_t n = 1, start[5] = {0};
             for (int i = 0; i < 5; i++) {
@@ -112,14 +116,16 @@ static void *conv_stage_plan(const stage_world *w, const void *s_, int nin, cons
         input_problem(w->in, input_child(at, "kernel"), "%lld input channels, but '%s' has %d", (long long)d[1], in[0].name, in[0].nchan);
     }
     if (d[3] > w->grid.ny || d[4] > w->grid.nx) {
-        input_problem(w->in, input_child(at, "kernel"), "%lld x %lld pixels is larger than the field of %d x %d", (long long)d[4], (long long)d[3], w->grid.nx, w->grid.ny);
+        input_problem(w->in, input_child(at, "kernel"), "%lld x %lld pixels is larger than the field of %d x %d", (long long)d[4], (long long)d[3],
+                      w->grid.nx, w->grid.ny);
     }
     o->kernel = MEMORY_NEW(real, d[0] * d[1] * d[2] * d[3] * d[4]);
     if (k) {
         take_kernel(o, s, k, d, in, plan);
     }
     memory_free(k);
-    o->desc = (conv_desc){(int)d[1], (int)d[0], 1, (int)d[2], (int)d[3], (int)d[4], w->grid.tile_ny, w->grid.tile_nx, w->max_nt, (enum conv_algorithm)s->algorithm};
+    o->desc = (conv_desc){
+        (int)d[1], (int)d[0], 1, (int)d[2], (int)d[3], (int)d[4], w->grid.tile_ny, w->grid.tile_nx, w->max_nt, (enum conv_algorithm)s->algorithm};
     conv_factors *factors;
     o->info = conv_choose(&o->desc, &conv_core, o->kernel, &factors);
     conv_factors_destroy(factors);

@@ -1,5 +1,5 @@
 /* stage_gain_control.c - contrast gain control of bipolar cells: a leaky membrane whose conductance follows the pooled square of its own
- * voltage.  Wohrer & Kornprobst 2009; retina.md 7.1, 7.2. */
+ * voltage.  Wohrer & Kornprobst 2009, as VirtualRetina 2.2.3 computes it. */
 #include <math.h>
 #include <stdio.h>
 
@@ -18,12 +18,14 @@ typedef struct settings {
 static const key_spec keys[] = {
     {"gain", KEY_REAL, "Hz", NULL, 0, 1e9, NULL, "amplification of the input current", offsetof(settings, gain_hz), 0, 0},
     {"leak", KEY_REAL, "Hz", NULL, 1e-9, 1e9, NULL, "conductance g0 at rest", offsetof(settings, leak_hz), 0, 0},
-    {"feedback", KEY_REAL, "Hz", NULL, 0, 1e12, NULL, "lambda: conductance for a unit of squared voltage (0: no gain control)", offsetof(settings, feedback_hz), 0, 0},
+    {"feedback", KEY_REAL, "Hz", NULL, 0, 1e12, NULL, "lambda: conductance for a unit of squared voltage (0: no gain control)",
+     offsetof(settings, feedback_hz), 0, 0},
     {"sigma", KEY_REAL, "deg", NULL, 0, 1000, NULL, "standard deviation of the spatial pool", offsetof(settings, sigma_deg), 0, 0},
     {"tau", KEY_REAL, "s", NULL, 1e-9, 1e6, NULL, "time constant of the adaptation", offsetof(settings, tau_s), 0, 0},
     {"form", KEY_WORD, NULL, "virtualretina", 0, 0, "virtualretina|convis",
-     "convis: that program's fixed 5 s, 1 ms step, and mean over the field (retina.md 1.1)", offsetof(settings, form), 0, 0},
-    {"adaptation_output", KEY_TEXT, NULL, "", 0, 0, NULL, "name under which the adaptation conductance A is an output of its own", offsetof(settings, adaptation), 0, 0},
+     "convis: that program's fixed 5 s, 1 ms step, and mean over the field (Convis 0.6.4.2)", offsetof(settings, form), 0, 0},
+    {"adaptation_output", KEY_TEXT, NULL, "", 0, 0, NULL, "name under which the adaptation conductance A is an output of its own",
+     offsetof(settings, adaptation), 0, 0},
     SPACE_KEYS(settings),
 };
 

@@ -17,7 +17,8 @@ static const key_spec keys[] = {
     {"weight", KEY_REAL, "", NULL, -1000, 1000, NULL, "its weight: 0 nothing, 1 a constant input dies away", offsetof(settings, weight), 0, 0},
     {"form", KEY_WORD, NULL, "exponential", 0, 0, "exponential|convis|fir",
      "convis: low-pass of the frame before, with its gain; fir: Convis' truncated kernel of GanglionInput", offsetof(settings, form), 0, 0},
-    {"start", KEY_WORD, NULL, "rest", 0, 0, "rest|zero", "state before step 0: steady state of the input's rest value, or 0", offsetof(settings, start), 0, 0},
+    {"start", KEY_WORD, NULL, "rest", 0, 0, "rest|zero", "state before step 0: steady state of the input's rest value, or 0",
+     offsetof(settings, start), 0, 0},
 };
 
 typedef struct own {
@@ -28,7 +29,7 @@ typedef struct own {
     conv_plan *conv;
 } own;
 
-/* Convis (retina.md 1.1): a = weight dt/tau, L = clip(trunc(-n ln(0.001/a)) + 1, 10, 1000) taps a exp(-(j + 0.4)/n), n = tau/dt, taken off one
+/* Convis 0.6.4.2: a = weight dt/tau, L = clip(trunc(-n ln(0.001/a)) + 1, 10, 1000) taps a exp(-(j + 0.4)/n), n = tau/dt, taken off one
  * frame later; kernel [1, -h_0, -h_1, ...]. */
 static void plan_fir(own *o, const stage_world *w, const settings *s, const stage_input *in, stage_plan *plan)
 {

@@ -16,7 +16,8 @@ static const key_spec keys[] = {
     {"sigma", KEY_REAL, "deg", NULL, 0, 1000, NULL, "standard deviation of the Gaussian at age tau", offsetof(settings, sigma_deg), 0, 0},
     {"tau", KEY_REAL, "s", NULL, 1e-9, 1e6, NULL, "time constant", offsetof(settings, tau_s), 0, 0},
     {"gain", KEY_REAL, "", "1", -1e12, 1e12, NULL, "factor at low frequencies", offsetof(settings, gain), 0, 0},
-    {"start", KEY_WORD, NULL, "rest", 0, 0, "rest|zero", "state before step 0: steady state of the input's rest value, or 0", offsetof(settings, start), 0, 0},
+    {"start", KEY_WORD, NULL, "rest", 0, 0, "rest|zero", "state before step 0: steady state of the input's rest value, or 0",
+     offsetof(settings, start), 0, 0},
     SPACE_KEYS(settings),
 };
 
@@ -89,8 +90,9 @@ static void destroy(void *own_, backend *be)
 const stage_type stage_leaky_heat = {
     .name = "leaky_heat",
     .help = "low-pass in time with diffusion in space (leaky heat equation)",
-    .text = "  y_t = G_s ** (gain (1-c) x_t + c y_(t-1)),  c = exp(-dt/tau), s = sigma sqrt(dt/tau):  the kernel G_{sigma sqrt(t/tau)} exp(-t/tau)/tau.\n"
-            "  method deriche does not blur at all where s is below 0.1 pixels, as VirtualRetina; gaussian is right at any step.",
+    .text =
+        "  y_t = G_s ** (gain (1-c) x_t + c y_(t-1)),  c = exp(-dt/tau), s = sigma sqrt(dt/tau):  the kernel G_{sigma sqrt(t/tau)} exp(-t/tau)/tau.\n"
+        "  method deriche does not blur at all where s is below 0.1 pixels, as VirtualRetina; gaussian is right at any step.",
     .keys = keys,
     .nkey = sizeof keys / sizeof *keys,
     .settings_size = sizeof(settings),

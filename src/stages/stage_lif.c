@@ -20,9 +20,11 @@ typedef struct settings {
 static const key_spec lif_keys[] = {
     LIF_KEYS,
     {"random_start", KEY_FLAG, NULL, "false", 0, 0, NULL, "V uniform in 0..1 at step 0, instead of 0", offsetof(settings, random_start), 0, 0},
-    {"adaptation_delta", KEY_REAL, "Hz", "0 Hz", 0, 1e9, NULL, "spike-frequency adaptation: conductance added by each spike", offsetof(settings, adapt_delta_hz), 0, 0},
+    {"adaptation_delta", KEY_REAL, "Hz", "0 Hz", 0, 1e9, NULL, "spike-frequency adaptation: conductance added by each spike",
+     offsetof(settings, adapt_delta_hz), 0, 0},
     {"adaptation_tau", KEY_REAL, "s", "100 ms", 1e-9, 1e6, NULL, "its time constant", offsetof(settings, adapt_tau_s), 0, 0},
-    {"adaptation_reversal", KEY_REAL, "", "0", -1e6, 1e6, NULL, "its reversal potential (reset 0, threshold 1)", offsetof(settings, adapt_reversal), 0, 0},
+    {"adaptation_reversal", KEY_REAL, "", "0", -1e6, 1e6, NULL, "its reversal potential (reset 0, threshold 1)", offsetof(settings, adapt_reversal),
+     0, 0},
 };
 
 static const key_spec pixel_keys[] = {
@@ -41,7 +43,8 @@ typedef struct own {
 static own *common_plan(const stage_world *w, const settings *s)
 {
     own *o = MEMORY_NEW(own, 1);
-    o->par = (lif_par){w->step_s, s->leak_hz, s->noise, s->refractory_s, s->refractory_sd_s, s->adapt_delta_hz, s->adapt_tau_s, s->adapt_reversal, w->seed};
+    o->par = (lif_par){w->step_s,         s->leak_hz,     s->noise,          s->refractory_s, s->refractory_sd_s,
+                       s->adapt_delta_hz, s->adapt_tau_s, s->adapt_reversal, w->seed};
     o->random_start = s->random_start;
     o->field_nx = w->grid.nx;
     return o;
@@ -86,7 +89,8 @@ static void lif_forward(void *own_, const stage_call *c)
     if (c->step0 == 0 && o->random_start) {
         random_start(o, c);
     }
-    c->be->ops->lif(c->be, &o->par, c->step0, c->nt, c->in[0], o->cells->id + (int64_t)c->first * o->cells->pad, c->state[0], c->state_stride, c->out, c->spikes);
+    c->be->ops->lif(c->be, &o->par, c->step0, c->nt, c->in[0], o->cells->id + (int64_t)c->first * o->cells->pad, c->state[0], c->state_stride, c->out,
+                    c->spikes);
 }
 
 static void destroy(void *own_, backend *be)
@@ -98,8 +102,10 @@ static void destroy(void *own_, backend *be)
 const stage_type stage_lif = {
     .name = "lif",
     .help = "leaky integrate-and-fire cells with exact spike times",
-    .text = "  dV/dt = I - g V (+ noise);  spike at V = 1, then V = 0 for the refractory time.  I is constant over a step, so V relaxes to E = I/g and, if E > 1,\n"
-            "  the crossing is ln((E - V)/(E - 1))/g later: times are continuous.  Noise: a current noise sqrt(2 g/dt) N(0,1) for each step (VirtualRetina).",
+    .text = "  dV/dt = I - g V (+ noise);  spike at V = 1, then V = 0 for the refractory time.  I is constant over a step, so V relaxes to E = I/g "
+            "and, if E > 1,\n"
+            "  the crossing is ln((E - V)/(E - 1))/g later: times are continuous.  Noise: a current noise sqrt(2 g/dt) N(0,1) for each step "
+            "(VirtualRetina).",
     .keys = lif_keys,
     .nkey = sizeof lif_keys / sizeof *lif_keys,
     .settings_size = sizeof(settings),
@@ -137,7 +143,8 @@ static void pixel_forward(void *own_, const stage_call *c)
 const stage_type stage_pixel_lif = {
     .name = "pixel_lif",
     .help = "Convis' integrate-and-fire on every pixel, in Euler steps of 1 ms",
-    .text = "  V' = V + dt (I - g V) + noise sqrt(g dt) N(0,1), dt = 1 ms;  r = r - 1;  V' = 0 while r >= 0.5;  spike at V' > 1: V = 0, r = refractory/1 ms.",
+    .text = "  V' = V + dt (I - g V) + noise sqrt(g dt) N(0,1), dt = 1 ms;  r = r - 1;  V' = 0 while r >= 0.5;  spike at V' > 1: V = 0, r = "
+            "refractory/1 ms.",
     .keys = pixel_keys,
     .nkey = sizeof pixel_keys / sizeof *pixel_keys,
     .settings_size = sizeof(settings),

@@ -3,8 +3,8 @@
 
 #include "stages/stage.h"
 
-extern const stage_type stage_gain, stage_sum, stage_rectify, stage_blur, stage_lowpass, stage_highpass, stage_leaky_heat, stage_gain_control, stage_conv,
-    stage_cells, stage_lif, stage_pixel_lif;
+extern const stage_type stage_gain, stage_sum, stage_rectify, stage_blur, stage_lowpass, stage_highpass, stage_leaky_heat, stage_gain_control,
+    stage_conv, stage_cells, stage_lif, stage_pixel_lif;
 
 const stage_type *const stage_list[] = {&stage_gain,       &stage_sum,          &stage_rectify, &stage_blur,  &stage_lowpass, &stage_highpass,
                                         &stage_leaky_heat, &stage_gain_control, &stage_conv,    &stage_cells, &stage_lif,     &stage_pixel_lif};

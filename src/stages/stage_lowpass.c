@@ -17,8 +17,10 @@ static const key_spec keys[] = {
     {"tau", KEY_REAL, "s", NULL, 0, 1e6, NULL, "time constant (0: no filter)", offsetof(settings, tau_s), 0, 0},
     {"order", KEY_INT, NULL, "0", 0, 32, NULL, "n of the gamma cascade: n + 1 poles, each of tau/n (0: one of tau)", offsetof(settings, order), 0, 0},
     {"gain", KEY_REAL, "", "1", -1e12, 1e12, NULL, "factor at low frequencies", offsetof(settings, gain), 0, 0},
-    {"form", KEY_WORD, NULL, "exponential", 0, 0, "exponential|convis", "convis: its trapezoid-like gain, order ignored there", offsetof(settings, form), 0, 0},
-    {"start", KEY_WORD, NULL, "rest", 0, 0, "rest|zero", "state before step 0: steady state of the input's rest value, or 0", offsetof(settings, start), 0, 0},
+    {"form", KEY_WORD, NULL, "exponential", 0, 0, "exponential|convis", "convis: its trapezoid-like gain, order ignored there",
+     offsetof(settings, form), 0, 0},
+    {"start", KEY_WORD, NULL, "rest", 0, 0, "rest|zero", "state before step 0: steady state of the input's rest value, or 0",
+     offsetof(settings, start), 0, 0},
 };
 
 typedef struct own {

@@ -137,7 +137,8 @@ static const key_spec rectify_keys[] = {
     {"sign", KEY_REAL, "", "1", -1e12, 1e12, NULL, "1: On, -1: Off", offsetof(rectify_settings, sign), 0, 0},
     {"threshold", KEY_REAL, "", "0", -1e12, 1e12, NULL, "v0: input above which the response is linear", offsetof(rectify_settings, threshold), 0, 0},
     {"value", KEY_REAL, "Hz", "0 Hz", 0, 1e9, NULL, "T0: response at the threshold", offsetof(rectify_settings, value_hz), 0, 0},
-    {"slope", KEY_REAL, "Hz", "1 Hz", 0, 1e12, NULL, "lambda: slope above the threshold, per unit of input", offsetof(rectify_settings, slope_hz), 0, 0},
+    {"slope", KEY_REAL, "Hz", "1 Hz", 0, 1e12, NULL, "lambda: slope above the threshold, per unit of input", offsetof(rectify_settings, slope_hz), 0,
+     0},
 };
 
 static void *rectify_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)

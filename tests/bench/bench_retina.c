@@ -82,8 +82,18 @@ static outcome run(int nx, int ny, int nstep, double density, int threads)
     }
     snprintf(text, sizeof text, stages, cell_text);
     input *in = input_from_text(text, "bench", NULL, 0);
-    model_setup setup = {.in = in, .step_s = 0.001, .pixels_per_deg = 10, .seed = 1, .ny = ny, .nx = nx, .full_ny = ny, .full_nx = nx, .stimulus_rest = 0.5, .chunk_steps = chunk,
-                         .rank = comm_rank(), .nrank = comm_size()};
+    model_setup setup = {.in = in,
+                         .step_s = 0.001,
+                         .pixels_per_deg = 10,
+                         .seed = 1,
+                         .ny = ny,
+                         .nx = nx,
+                         .full_ny = ny,
+                         .full_nx = nx,
+                         .stimulus_rest = 0.5,
+                         .chunk_steps = chunk,
+                         .rank = comm_rank(),
+                         .nrank = comm_size()};
     model *m = model_create(&setup);
     if (!m) {
         input_print_problems(in);
@@ -124,8 +134,8 @@ static void line(int nx, int ny, int nstep, double density, int threads, double 
     double pixel_steps = (double)nx * ny * nstep, ns = o.seconds / pixel_steps * 1e9;
     /* between groups: stimulus, receptor, OPL, V written and read once, V and A again each step of the gain control */
     double bytes = (2 * 4 + 5) * sizeof(real), floor_ns = bytes / bandwidth * 1e9;
-    log_say(LOG_RESULT, "%5d x %-5d %6d %8lld %9.3f s %8.2f ns %8.2f ns %7.1f %8.2f   %3d x %d, %lld spikes", nx, ny, nstep, (long long)o.ncell, o.seconds, ns,
-            floor_ns, ns / floor_ns, nstep * 1e-3 / o.seconds, o.nleaf, o.nt, (long long)o.nspike);
+    log_say(LOG_RESULT, "%5d x %-5d %6d %8lld %9.3f s %8.2f ns %8.2f ns %7.1f %8.2f   %3d x %d, %lld spikes", nx, ny, nstep, (long long)o.ncell,
+            o.seconds, ns, floor_ns, ns / floor_ns, nstep * 1e-3 / o.seconds, o.nleaf, o.nt, (long long)o.nspike);
 }
 
 int main(int argc, char **argv)
@@ -133,13 +143,15 @@ int main(int argc, char **argv)
     comm_start(&argc, &argv);
     log_start(comm_rank(), LOG_RESULT);
     double bandwidth = copy_bandwidth();
-    log_say(LOG_RESULT, "retina with gain control, On and Off; %s, %d rank(s); copy bandwidth of one core %.1f GB/s", REAL_NAME, comm_size(), bandwidth * 1e-9);
-    log_say(LOG_RESULT, "%-13s %6s %8s %11s %11s %11s %7s %8s   %s", "field", "steps", "cells", "time", "/pixel/step", "floor", "ratio", "x real", "leaves x chunk");
+    log_say(LOG_RESULT, "retina with gain control, On and Off; %s, %d rank(s); copy bandwidth of one core %.1f GB/s", REAL_NAME, comm_size(),
+            bandwidth * 1e-9);
+    log_say(LOG_RESULT, "%-13s %6s %8s %11s %11s %11s %7s %8s   %s", "field", "steps", "cells", "time", "/pixel/step", "floor", "ratio", "x real",
+            "leaves x chunk");
     chunk = argc >= 7 ? atoi(argv[6]) : 0;
     if (argc >= 6) {
         line(atoi(argv[1]), atoi(argv[2]), atoi(argv[3]), atof(argv[4]), atoi(argv[5]), bandwidth);
     } else {
-        line(100, 100, 500, 8.3, 1, bandwidth);   /* 13,778 cells: reference/retina.md 9.4 */
+        line(100, 100, 500, 8.3, 1, bandwidth);   /* 13,778 cells */
         line(256, 256, 1000, 8.75, 2, bandwidth); /* 100,352 cells, two threads */
         for (int n = 128; n <= 2048; n *= 2) {
             line(n, n, n <= 512 ? 256 : 64, 0, 1, bandwidth);
