@@ -3,7 +3,7 @@
 
 usage: tests/test_inputs.py BUILD [INPUT ...]
 Each line is a Python expression of the names below, times in s, that must hold of the result.
-A file without such lines (quickstart.yaml, whose film is not shipped) is the business of tests/inputs.sh.
+A file without such lines (quickstart.yaml, whose film is not shipped) is the business of tests/test_quickstart.sh.
 """
 import ast
 import glob
