@@ -15,8 +15,8 @@ static grid grid_of(int i)
 
 static void default_tiles(void)
 {
-    const int want[][4] = {{96, 96, 1, 1},   {128, 60, 1, 1},    {129, 60, 2, 1},     {256, 256, 4, 4},
-                           {255, 256, 2, 2}, {2048, 512, 16, 4}, {256, 10000, 4, 79}};
+    const int want[][4] = {{96, 96, 1, 1},   {128, 60, 1, 1},    {129, 60, 2, 1},     {256, 256, 2, 2},
+                           {257, 256, 3, 2}, {2048, 512, 16, 4}, {256, 10000, 2, 79}};
     for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
         grid g = grid_plan(want[i][0], want[i][1], 0, -1);
         CHECK(g.ntile_y == want[i][2] && g.ntile_x == want[i][3]);

@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-enum { TILE_PX = 128, MANY_PX = 256, MANY_TILES = 4 };
+enum { TILE_PX = 128 };
 
 static int part_start(int64_t total, int nparts, int64_t i)
 {
@@ -28,11 +28,10 @@ static int clamp(int v, int low, int high)
 grid grid_plan(int ny, int nx, int ntile_y, int ntile_x)
 {
     ASSERT(ny > 0 && nx > 0 && ntile_y <= ny && ntile_x <= nx);
-    int least = ny >= MANY_PX && nx >= MANY_PX ? MANY_TILES : 1;
     int auto_y = (ny + TILE_PX - 1) / TILE_PX, auto_x = (nx + TILE_PX - 1) / TILE_PX;
     grid g = {.ny = ny, .nx = nx};
-    g.ntile_y = ntile_y > 0 ? ntile_y : auto_y > least ? auto_y : least;
-    g.ntile_x = ntile_x > 0 ? ntile_x : auto_x > least ? auto_x : least;
+    g.ntile_y = ntile_y > 0 ? ntile_y : auto_y;
+    g.ntile_x = ntile_x > 0 ? ntile_x : auto_x;
     ASSERT((int64_t)g.ntile_y * g.ntile_x <= INT32_MAX);
     g.tile_ny = (ny + g.ntile_y - 1) / g.ntile_y;
     g.tile_nx = (nx + g.ntile_x - 1) / g.ntile_x;

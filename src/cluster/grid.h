@@ -16,8 +16,8 @@ typedef struct grid_tile {
     int y0, x0, ny, nx;
 } grid_tile;
 
-/* ntile <= 0: chosen from the field alone: as few tiles as are no longer than 128 pixels, and at least 4 x 4 of them for fields of
- * 256 x 256 and more. */
+/* ntile <= 0: chosen from the field alone: as few tiles as are no longer than 128 pixels, so 4 x 4 of them for 512 x 512.  Smaller ones would spend
+ * more on their halos. */
 grid grid_plan(int ny, int nx, int ntile_y, int ntile_x);
 int grid_nleaf(const grid *g);
 grid_tile grid_tile_at(const grid *g, int leaf);

@@ -24,7 +24,7 @@ static int choose_chunk(const model_setup *s, const grid *g, const input_node *s
             return 64;
         }
     }
-    int64_t frame = (int64_t)g->tile_ny * g->tile_nx * (int64_t)sizeof(real), nt = (256 << 10) / frame;
+    int64_t frame = (int64_t)g->tile_ny * g->tile_nx * (int64_t)sizeof(real), nt = (64 << 10) / frame;
     return nt < 4 ? 4 : nt > 64 ? 64 : (int)nt;
 }
 
