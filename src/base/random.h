@@ -3,6 +3,9 @@
  * Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. */
 #ifndef RANDOM_H
 #define RANDOM_H
+#include <math.h>
+#include <string.h>
+
 #include "base/base.h"
 
 /* Who is drawing.  One value per distinct use, never reused, never renumbered. */
@@ -42,5 +45,44 @@ HD static inline random_block random_bits(uint64_t seed, uint32_t use, uint64_t 
 HD static inline double random_unit(uint32_t bits)
 {
     return ((double)(bits >> 8) + 0.5) * (1.0 / 16777216.0);
+}
+
+/* --- normal numbers without a call or a branch, so that they come many at a time ------------------------------------------
+ * ln(x), x > 0 and normal, relative error < 3e-7: x = 2^n m, m in [1/sqrt 2, sqrt 2); ln m = 2 artanh((m-1)/(m+1)). */
+HD static inline float random_log(float x)
+{
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    int32_t n = (bits - 0x3f3504f3) >> 23;
+    bits -= n * (1 << 23);
+    float m;
+    memcpy(&m, &bits, sizeof m);
+    float s = (m - 1.0f) / (m + 1.0f), s2 = s * s;
+    float p = 1.0f + s2 * (1.0f / 3.0f + s2 * (1.0f / 5.0f + s2 * (1.0f / 7.0f + s2 * (1.0f / 9.0f))));
+    return (float)n * 0.69314718f + 2.0f * s * p;
+}
+
+/* cos(2 pi u), u in [0, 1): = sin(pi/2 - 2 pi v), v the distance of u from the nearest integer. */
+HD static inline float random_cos_turn(float u)
+{
+    float v = u < 0.5f ? u : 1.0f - u;
+    float a = 6.28318531f * (0.25f - v), a2 = a * a;
+    return a * (1.0f + a2 * (-1.0f / 6.0f + a2 * (1.0f / 120.0f + a2 * (-1.0f / 5040.0f + a2 * (1.0f / 362880.0f - a2 * (1.0f / 39916800.0f))))));
+}
+
+/* Two independent standard normal numbers from two words of random bits (Box and Muller 1958); the same in the float and the double program. */
+HD static inline void random_normal_pair(uint32_t b0, uint32_t b1, float *x, float *y)
+{
+    float u = ((float)(int32_t)(b0 >> 8) + 0.5f) * (1.0f / 16777216.0f), turn = (float)(int32_t)(b1 >> 8) * (1.0f / 16777216.0f);
+    float radius = sqrtf(-2.0f * random_log(u)), back = turn - 0.25f;
+    *x = radius * random_cos_turn(turn);
+    *y = radius * random_cos_turn(back < 0 ? -back : back); /* sine */
+}
+
+HD static inline float random_normal(uint32_t b0, uint32_t b1)
+{
+    float x, y;
+    random_normal_pair(b0, b1, &x, &y);
+    return x;
 }
 #endif

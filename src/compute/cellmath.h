@@ -60,44 +60,6 @@ HD static inline real cell_exp(real x)
 #endif
 }
 
-/* ln(x), x > 0 and normal, relative error < 3e-7: x = 2^n m, m in [1/sqrt 2, sqrt 2); ln m = 2 artanh((m-1)/(m+1)). */
-HD static inline float cell_log_float(float x)
-{
-    int32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    int32_t n = (bits - 0x3f3504f3) >> 23;
-    bits -= n * (1 << 23);
-    float m;
-    memcpy(&m, &bits, sizeof m);
-    float s = (m - 1.0f) / (m + 1.0f), s2 = s * s;
-    float p = 1.0f + s2 * (1.0f / 3.0f + s2 * (1.0f / 5.0f + s2 * (1.0f / 7.0f + s2 * (1.0f / 9.0f))));
-    return (float)n * 0.69314718f + 2.0f * s * p;
-}
-
-/* cos(2 pi u), u in [0, 1): = sin(pi/2 - 2 pi v), v the distance of u from the nearest integer. */
-HD static inline float cell_cos_turn(float u)
-{
-    float v = u < 0.5f ? u : 1.0f - u;
-    float a = 6.28318531f * (0.25f - v), a2 = a * a;
-    return a * (1.0f + a2 * (-1.0f / 6.0f + a2 * (1.0f / 120.0f + a2 * (-1.0f / 5040.0f + a2 * (1.0f / 362880.0f - a2 * (1.0f / 39916800.0f))))));
-}
-
-/* Two independent standard normal numbers from two words of random bits (Box and Muller 1958); the same in the float and the double program. */
-HD static inline void cell_normal_pair(uint32_t b0, uint32_t b1, float *x, float *y)
-{
-    float u = ((float)(b0 >> 8) + 0.5f) * (1.0f / 16777216.0f), turn = (float)(b1 >> 8) * (1.0f / 16777216.0f);
-    float radius = sqrtf(-2.0f * cell_log_float(u)), back = turn - 0.25f;
-    *x = radius * cell_cos_turn(turn);
-    *y = radius * cell_cos_turn(back < 0 ? -back : back); /* sine */
-}
-
-HD static inline float cell_normal(uint32_t b0, uint32_t b1)
-{
-    float x, y;
-    cell_normal_pair(b0, b1, &x, &y);
-    return x;
-}
-
 /* --- recurrences: one step; s is the state, advanced in place --------------------------------------------------------
  * Low-pass  s_t = c s_(t-1) + b u_t.  With b = 1 - c it has unit gain; Convis has b = 1 + c and divides by 2 tau/dt. */
 HD static inline real cell_lowpass_step(real u, real b, real c, real *s)

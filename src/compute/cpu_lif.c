@@ -112,7 +112,7 @@ static real refractory(const lif_par *p, int64_t id, int64_t step, int which)
         return (real)p->refractory_s;
     }
     random_block b = random_bits(p->seed, RANDOM_REFRACTORY, (uint64_t)id, (uint64_t)step, (uint32_t)which);
-    double r = p->refractory_s + p->refractory_sd_s * (double)cell_normal(b.v[0], b.v[1]);
+    double r = p->refractory_s + p->refractory_sd_s * (double)random_normal(b.v[0], b.v[1]);
     return r > 0 ? (real)r : 0;
 }
 
@@ -157,8 +157,8 @@ static void draw_noise(const lif_par *p, const int64_t *id, int64_t group, int n
     for (int i = 0; i < n; i++) {
         random_block b = random_bits(p->seed, RANDOM_SPIKE_NOISE, (uint64_t)id[i], (uint64_t)group, 0);
         float x[NOISE_STEPS];
-        cell_normal_pair(b.v[0], b.v[1], &x[0], &x[1]);
-        cell_normal_pair(b.v[2], b.v[3], &x[2], &x[3]);
+        random_normal_pair(b.v[0], b.v[1], &x[0], &x[1]);
+        random_normal_pair(b.v[2], b.v[3], &x[2], &x[3]);
         for (int k = 0; k < NOISE_STEPS; k++) {
             noise[k][i] = (real)x[k];
         }
@@ -251,7 +251,7 @@ void cpu_pixel_lif(backend *be, const lif_par *par, int field_nx, int64_t step0,
                 uint64_t pixel = (uint64_t)(tile->y0 + row) * (uint64_t)field_nx + (uint64_t)(tile->x0 + x);
                 if (scale > 0) {
                     random_block b = random_bits(par->seed, RANDOM_SPIKE_NOISE, pixel, (uint64_t)(step0 + t), 0);
-                    next += scale * (real)cell_normal(b.v[0], b.v[1]);
+                    next += scale * (real)random_normal(b.v[0], b.v[1]);
                 }
                 rest[x] -= 1;
                 next = rest[x] >= (real)0.5 ? 0 : next;

@@ -41,11 +41,11 @@ static saccade saccade_after(const stimulus_part *p, const saccade *last, int64_
     random_block a = random_bits(p->seed, RANDOM_EYE, (uint64_t)n, 0, 0), b = random_bits(p->seed, RANDOM_EYE, (uint64_t)n, 0, 1),
                  c = random_bits(p->seed, RANDOM_EYE, (uint64_t)n, 0, 2), d = random_bits(p->seed, RANDOM_EYE, (uint64_t)n, 0, 3);
     saccade s = {.x_deg = last->x_deg + last->dx_deg, .y_deg = last->y_deg + last->dy_deg};
-    s.begin_s = last->begin_s + fmax(k->period_s + k->period_sd_s * random_normal(a), fmax(last->duration_s, p->where.step_s));
-    s.duration_s = fmax(0, k->duration_s + k->duration_sd_s * random_normal(b));
-    double amplitude_deg = fmax(0, k->amplitude_deg + k->amplitude_sd_deg * random_normal(c));
+    s.begin_s = last->begin_s + fmax(k->period_s + k->period_sd_s * (double)random_normal(a.v[0], a.v[1]), fmax(last->duration_s, p->where.step_s));
+    s.duration_s = fmax(0, k->duration_s + k->duration_sd_s * (double)random_normal(b.v[0], b.v[1]));
+    double amplitude_deg = fmax(0, k->amplitude_deg + k->amplitude_sd_deg * (double)random_normal(c.v[0], c.v[1]));
     double back = s.x_deg == 0 && s.y_deg == 0 ? 2 * M_PI * random_unit(d.v[2]) : atan2(-s.y_deg, -s.x_deg);
-    double angle = back + M_PI * k->angle_noise_pi * random_normal(d);
+    double angle = back + M_PI * k->angle_noise_pi * (double)random_normal(d.v[0], d.v[1]);
     s.dx_deg = amplitude_deg * cos(angle);
     s.dy_deg = amplitude_deg * sin(angle);
     return s;

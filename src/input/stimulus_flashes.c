@@ -161,7 +161,7 @@ static void switching_draw(stimulus_part *p, int64_t step, const canvas *c)
     const switching *s = p->own;
     int64_t frame = switching_picture(p, step), epoch = (int64_t)floor((double)frame / (s->rate_hz * s->epoch_s) + 1e-6);
     random_block b = random_bits(p->seed, RANDOM_STIMULUS, 0, (uint64_t)frame, 0);
-    double deviation = s->distribution == 0 ? random_normal(b) : b.v[0] >> 31 ? 1 : -1;
+    double deviation = s->distribution == 0 ? (double)random_normal(b.v[0], b.v[1]) : b.v[0] >> 31 ? 1 : -1;
     double level = s->mean * (1 + (epoch % 2 ? s->high : s->low) * deviation);
     canvas_fill(c, s->clip ? clip_unit(level) : level);
 }

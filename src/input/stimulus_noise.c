@@ -81,7 +81,7 @@ static void check_levels(const checkerboard *k, uint64_t seed, int64_t frame, in
         real *out = level + first;
         if (k->distribution == CHECK_GAUSSIAN) {
             for (int i = 0; i < CHECKS; i++) {
-                out[i] = mean + depth * (real)quick_normal(b0[i], b1[i]);
+                out[i] = mean + depth * (real)random_normal(b0[i], b1[i]);
             }
         } else {
             for (int i = 0; i < CHECKS; i++) {

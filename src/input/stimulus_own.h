@@ -114,25 +114,6 @@ static inline double part_cover(const stimulus_part *p, double inside_deg)
     double c = inside_deg * p->where.pixels_per_deg + 0.5;
     return c < 0 ? 0 : c > 1 ? 1 : c;
 }
-static inline double random_normal(random_block b)
-{
-    return sqrt(-2 * log(random_unit(b.v[0]))) * cos(2 * M_PI * random_unit(b.v[1]));
-}
-/* The same to 3e-7 and many at a time: no call, no branch (Box & Muller, Ann. Math. Stat. 29, 1958).
- * ln u: u = 2^n m, m in [1/sqrt 2, sqrt 2), ln m = 2 artanh((m-1)/(m+1));  cos(2 pi w) = sin(pi/2 - 2 pi v), v from w to the nearest integer. */
-static inline float quick_normal(uint32_t b0, uint32_t b1)
-{
-    float u = ((float)(int32_t)(b0 >> 8) + 0.5f) * (1.0f / 16777216.0f), w = (float)(int32_t)(b1 >> 8) * (1.0f / 16777216.0f), m;
-    int32_t bits;
-    memcpy(&bits, &u, sizeof bits);
-    int32_t n = (bits - 0x3f3504f3) >> 23;
-    bits -= n * (1 << 23);
-    memcpy(&m, &bits, sizeof m);
-    float s = (m - 1) / (m + 1), s2 = s * s, ln = (float)n * 0.69314718f + 2 * s * (1 + s2 * (1.0f / 3 + s2 * (1.0f / 5 + s2 * (1.0f / 7 + s2 / 9))));
-    float v = w < 0.5f ? w : 1 - w, a = 6.28318531f * (0.25f - v), a2 = a * a;
-    float cosine = a * (1 + a2 * (-1.0f / 6 + a2 * (1.0f / 120 + a2 * (-1.0f / 5040 + a2 * (1.0f / 362880 - a2 / 39916800)))));
-    return sqrtf(-2 * ln) * cosine;
-}
 static inline double clip_unit(double v)
 {
     return v < 0 ? 0 : v > 1 ? 1 : v;
