@@ -259,6 +259,17 @@ static bool alone(void)
     return comm_size() == 1;
 }
 
+/* A child that may not create path, and says why; what it said instead is shown. */
+static void check_refused(const char *path, const char *why, const char *what_to_do)
+{
+    int code = child(1, "create", path);
+    bool refused = code == EXIT_NO_OUTPUT && strstr(said, why) && strstr(said, what_to_do);
+    if (!refused) {
+        printf("\n    create '%s': exit code %d, said: %s", path, code, said);
+    }
+    CHECK(refused);
+}
+
 static void refusals(void)
 {
     if (!alone()) {
@@ -266,17 +277,17 @@ static void refusals(void)
     }
     char *path = path_of("round.h5"), *fresh = path_of("fresh.h5"), *lock = path_of("fresh.h5.lock"), *lost = path_of("no/such.h5"),
          *in_file = path_of("round.h5/x.h5");
-    CHECK(child(1, "create", path) == EXIT_NO_OUTPUT && strstr(said, "exists already") && strstr(said, "--overwrite"));
-    CHECK(child(1, "create", folder) == EXIT_NO_OUTPUT && strstr(said, "is a folder"));
-    CHECK(child(1, "create", lost) == EXIT_NO_OUTPUT && strstr(said, "No such file or directory"));
-    CHECK(child(1, "create", in_file) == EXIT_NO_OUTPUT && strstr(said, "Not a directory"));
-    CHECK(child(1, "create", "/proc/x.h5") == EXIT_NO_OUTPUT && strstr(said, "cannot be created"));
+    check_refused(path, "exists already", "--overwrite");
+    check_refused(folder, "is a folder", "");
+    check_refused(lost, "No such file or directory", "");
+    check_refused(in_file, "Not a directory", "");
+    check_refused("/proc/x.h5", "cannot be created", "");
     store *s = store_create(fresh, false);
-    CHECK(child(1, "create", fresh) == EXIT_NO_OUTPUT && strstr(said, "being written by another run") && strstr(said, comm_host()));
+    check_refused(fresh, "being written by another run", comm_host());
     store_begin(s);
     store_abandon(s, false);
     write_text(lock, "elsewhere 1 - 0\n");
-    CHECK(child(1, "create", fresh) == EXIT_NO_OUTPUT && strstr(said, "host elsewhere") && strstr(said, "remove"));
+    check_refused(fresh, "host elsewhere", "remove");
     char *dead = memory_text("%s 4194305 - 0\n", comm_host()); /* above the largest process number */
     write_text(lock, dead);
     CHECK(child(1, "create", fresh) == 0 && access(lock, F_OK) != 0 && access(fresh, F_OK) == 0);
