@@ -182,14 +182,5 @@ static void borders_brute_force(void)
     }
 }
 
-static void fast_sizes(void)
-{
-    const int want[][2] = {{-3, 2},  {0, 2},   {1, 2},   {2, 2},     {3, 4},     {7, 8},     {11, 12},
-                           {13, 16}, {17, 18}, {33, 36}, {127, 128}, {129, 144}, {241, 250}, {1025, 1080}};
-    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
-        CHECK(grid_fast_size(want[i][0]) == want[i][1]);
-    }
-}
-
 TEST_MAIN("grid", {"default tiles", default_tiles}, {"tiles cover the field once", tiles_cover}, {"owners agree with ranges", owners_agree},
-          {"borders equal the field, 1 to 7 ranks", borders_brute_force}, {"fast sizes", fast_sizes})
+          {"borders equal the field, 1 to 7 ranks", borders_brute_force})

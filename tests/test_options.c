@@ -1,6 +1,7 @@
 /* test_options.c - command lines, right and wrong, and the lengths and shapes of sections `run` and `field`. */
 #include "run/options.h"
 
+#include "base/nearest.h"
 #include "run/settings.h"
 #include "test.h"
 
@@ -111,10 +112,10 @@ static void wrong_lines(void)
 static void nearest(void)
 {
     const char *const names[] = {"gaussian", "deriche", "gain"};
-    CHECK_TEXT(options_nearest("gausian", names, 3), "gaussian");
-    CHECK_TEXT(options_nearest("agin", names, 3), "gain"); /* two letters swapped: one mistake */
-    CHECK(options_nearest("hexagonal", names, 3) == NULL);
-    CHECK(options_nearest("", names, 0) == NULL);
+    CHECK_TEXT(nearest_word("gausian", names, 3), "gaussian");
+    CHECK_TEXT(nearest_word("agin", names, 3), "gain"); /* two letters swapped: one mistake */
+    CHECK(nearest_word("hexagonal", names, 3) == NULL);
+    CHECK(nearest_word("", names, 0) == NULL);
 }
 
 /* --- run and field ------------------------------------------------------------------------------------------------ */

@@ -13,15 +13,7 @@
 
 enum { ALIGN = 64, LARGE = 2 << 20 /* a huge page */ };
 
-static atomic_size_t bytes_now, bytes_peak;
-
-static void count(size_t add, size_t take)
-{
-    size_t now = atomic_fetch_add(&bytes_now, add - take) + add - take;
-    size_t peak = atomic_load(&bytes_peak);
-    while (now > peak && !atomic_compare_exchange_weak(&bytes_peak, &peak, now)) {
-    }
-}
+static atomic_size_t bytes_now;
 
 static size_t *header_of(void *p)
 {
@@ -43,7 +35,7 @@ void *memory_alloc(size_t n, size_t element_bytes)
     }
     memset(block, 0, whole);
     *(size_t *)block = bytes;
-    count(bytes, 0);
+    atomic_fetch_add(&bytes_now, bytes);
     return block + ALIGN;
 }
 
@@ -61,7 +53,7 @@ void *memory_grow(void *p, size_t n, size_t element_bytes)
 void memory_free(void *p)
 {
     if (p) {
-        count(0, *header_of(p));
+        atomic_fetch_sub(&bytes_now, *header_of(p));
         free(header_of(p));
     }
 }
@@ -83,11 +75,6 @@ char *memory_text(const char *fmt, ...)
 size_t memory_bytes_now(void)
 {
     return atomic_load(&bytes_now);
-}
-
-size_t memory_bytes_peak(void)
-{
-    return atomic_load(&bytes_peak);
 }
 
 size_t memory_rss_peak(void)

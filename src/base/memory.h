@@ -13,7 +13,6 @@ void memory_free(void *p); /* NULL is allowed */
 char *memory_text(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* formatted string; memory_free it */
 
 size_t memory_bytes_now(void);
-size_t memory_bytes_peak(void);
 size_t memory_rss_peak(void);       /* of the process as the system counts it, bytes */
 size_t memory_bytes_available(void); /* of the machine, bytes */
 #endif

@@ -196,19 +196,3 @@ void grid_borders_destroy(grid_borders *b)
     }
     memory_free(b);
 }
-
-int grid_fast_size(int n)
-{
-    ASSERT(n <= INT32_MAX / 2);
-    for (int size = n < 2 ? 2 : n + n % 2;; size += 2) {
-        int rest = size;
-        for (int f = 2; f <= 5; f++) {
-            while (rest % f == 0) {
-                rest /= f;
-            }
-        }
-        if (rest == 1) {
-            return size;
-        }
-    }
-}

@@ -48,7 +48,4 @@ typedef struct grid_borders {
 } grid_borders;
 grid_borders *grid_borders_create(const grid *g, int rank, int nrank, int width);
 void grid_borders_destroy(grid_borders *b);
-
-/* Smallest 2^a 3^b 5^c >= n, even. */
-int grid_fast_size(int n);
 #endif

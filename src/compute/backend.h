@@ -163,7 +163,7 @@ typedef struct backend_ops {
     void (*link_destroy)(backend *, link_table *);
     void (*link)(backend *, const link_table *, int first_leaf, int nt, view x, view y);
 
-    /* id: [leaf][ncell_pad] global cell ids.  state: [leaf][4][ncell_pad] membrane V, refractory time left (s), adaptation conductance (Hz), spare.
+    /* id: [leaf][ncell_pad] global cell ids.  state: [leaf][3][ncell_pad] membrane V, refractory time left (s), adaptation conductance (Hz).
      * current: Hz.  count: spikes of each cell and step.  spikes are appended to out[leaf]. */
     void (*lif)(backend *, const lif_par *, int64_t step0, int nt, view current, const int64_t *id, dreal *state, int64_t state_stride, view count,
                 spike_list *out);
@@ -176,7 +176,6 @@ struct backend {
     void *own;
     int nthread;          /* workers of each_leaf */
     bool one_leaf_a_call; /* of each_leaf; else all leaves in one */
-    size_t bytes_now, bytes_peak; /* of backend memory */
 };
 
 /* name "cpu" | "cuda" | "auto".  Fatal (EXIT_NO_DEVICE), with the build hint, if "cuda" was not built or has no device. */

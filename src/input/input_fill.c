@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/nearest.h"
 #include "base/units.h"
 #include "input/input_tree.h"
 
@@ -213,7 +214,7 @@ static bool read_word(const slot *s, input_node *n)
             return true;
         }
     }
-    const char *near = tree_nearest(text, names, count);
+    const char *near = nearest_word(text, names, count);
     complain(s, n, tree_text(s->in, "unknown word '%s'%s", text, near ? tree_text(s->in, " (did you mean '%s'?)", near) : ""));
     return false;
 }

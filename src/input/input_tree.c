@@ -1,14 +1,13 @@
 /* input_tree.c - nodes, their memory, and the list of problems. */
 #include "input/input_tree.h"
 
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/nearest.h"
 
 struct arena_block {
     struct arena_block *next;
@@ -263,50 +262,9 @@ void tree_problem_unknown(const input_node *item, const char *where)
         names[i] = map->asked[i].name;
         allowed = tree_text(in, "%s%s%s", allowed, i ? ", " : "", names[i]);
     }
-    const char *near = tree_nearest(item->key, names, map->nasked);
+    const char *near = nearest_word(item->key, names, map->nasked);
     const char *meant = near ? tree_text(in, " (did you mean '%s'?)", near) : "";
     const char *of = where && where[0] ? tree_text(in, " in %s", where) : "";
     const char *text = tree_text(in, "unknown key%s%s; allowed: %s", of, meant, allowed[0] ? allowed : "no key here");
     tree_problem_add(in, PROBLEM_UNKNOWN, item, item->key_at, under_path(item, NULL, text));
-}
-
-/* Edit distance with swaps of neighbours (optimal string alignment: Damerau, Commun. ACM 7:171, 1964), letters of either case equal. */
-static int distance(const char *a, const char *b)
-{
-    enum { MAX = 48 };
-    int na = (int)strlen(a), nb = (int)strlen(b), d[MAX + 1][MAX + 1];
-    if (na > MAX || nb > MAX) {
-        return INT_MAX;
-    }
-    for (int i = 0; i <= na; i++) {
-        for (int j = 0; j <= nb; j++) {
-            if (i == 0 || j == 0) {
-                d[i][j] = i + j;
-                continue;
-            }
-            int best = d[i - 1][j - 1] + (strncasecmp(a + i - 1, b + j - 1, 1) != 0);
-            best = d[i - 1][j] + 1 < best ? d[i - 1][j] + 1 : best;
-            best = d[i][j - 1] + 1 < best ? d[i][j - 1] + 1 : best;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
-                best = d[i - 2][j - 2] + 1 < best ? d[i - 2][j - 2] + 1 : best;
-            }
-            d[i][j] = best;
-        }
-    }
-    return d[na][nb];
-}
-
-const char *tree_nearest(const char *word, const char *const names[], int n)
-{
-    const char *nearest = NULL;
-    int least = (int)strlen(word) / 3 + 1;
-    least = least > 3 ? 3 : least;
-    for (int i = 0; i < n; i++) {
-        int d = distance(word, names[i]);
-        if (d <= least && d < (int)strlen(names[i]) && (!nearest || d < least)) {
-            least = d;
-            nearest = names[i];
-        }
-    }
-    return nearest;
 }

@@ -95,8 +95,6 @@ void tree_problem_add(input *in, enum problem_kind kind, const void *subject, po
 void tree_problem_withdraw(input *in, enum problem_kind kind, const void *subject);
 void tree_problem_unknown(const input_node *item, const char *where); /* allowed are the keys its mapping was asked for */
 
-/* The name nearest to `word` when it is near enough to be meant, else NULL. */
-const char *tree_nearest(const char *word, const char *const names[], int n);
 /* Value of a KEY_WORD table: the i-th of "a|b|c" into `word`; false when there is none. */
 bool tree_word(const char *words, int i, char *word, size_t size);
 /* "1 to 10 deg", "at least 0 s", or "" without limits. */

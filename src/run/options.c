@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/nearest.h"
 #include "base/units.h"
 
 enum flag_kind { FLAG_YES, FLAG_TEXT, FLAG_COUNT, FLAG_SECONDS, FLAG_SET, FLAG_THREADS, FLAG_DEVICE, FLAG_LEVEL, FLAG_HELP };
@@ -57,45 +58,6 @@ static const struct {
 };
 enum { NCOMMAND = sizeof commands / sizeof *commands };
 
-/* --- names that were probably meant ------------------------------------------------------------------------------- */
-
-/* Edit distance: letters inserted, left out or changed, two neighbours swapped; cut off at 32 letters. */
-static int distance(const char *a, const char *b)
-{
-    enum { LONGEST = 32 };
-    int d[LONGEST + 1][LONGEST + 1], na = (int)strnlen(a, LONGEST), nb = (int)strnlen(b, LONGEST);
-    for (int i = 0; i <= na; i++) {
-        for (int j = 0; j <= nb; j++) {
-            if (i == 0 || j == 0) {
-                d[i][j] = i + j;
-                continue;
-            }
-            int best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            best = d[i - 1][j] + 1 < best ? d[i - 1][j] + 1 : best;
-            best = d[i][j - 1] + 1 < best ? d[i][j - 1] + 1 : best;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best) {
-                best = d[i - 2][j - 2] + 1;
-            }
-            d[i][j] = best;
-        }
-    }
-    return d[na][nb];
-}
-
-const char *options_nearest(const char *word, const char *const names[], int n)
-{
-    const char *nearest = NULL;
-    int least = 2 + (int)strlen(word) / 4; /* one more than the mistakes that are forgiven */
-    for (int i = 0; i < n; i++) {
-        int d = distance(word, names[i]);
-        if (d < least) {
-            least = d;
-            nearest = names[i];
-        }
-    }
-    return nearest;
-}
-
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
 /* The first problem is the one that is told. */
@@ -127,7 +89,7 @@ static const flag *find_flag(options *o, const char *name, int wanted)
             return NULL;
         }
     }
-    const char *nearest = options_nearest(name, names, n);
+    const char *nearest = nearest_word(name, names, n);
     if (nearest) {
         wrong(o, "unknown flag %s; did you mean %s?", name, nearest);
     } else {
@@ -280,7 +242,7 @@ options options_read(int argc, char *const argv[])
         }
         return o;
     }
-    const char *nearest = options_nearest(word, names, NCOMMAND);
+    const char *nearest = nearest_word(word, names, NCOMMAND);
     wrong(&o, "unknown command %s; %s%s", word, nearest ? "did you mean chiasm " : "chiasm help lists the commands", nearest ? nearest : "");
     return o;
 }

@@ -30,7 +30,4 @@ void options_free(options *o);
 /* How the program is called, on stdout: every command, or the flags of one. */
 void options_help(void);
 bool options_help_command(const char *name); /* false: no such command */
-
-/* The name that was probably meant by `word` (edit distance), or NULL. */
-const char *options_nearest(const char *word, const char *const names[], int n);
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/nearest.h"
 #include "input/stimulus.h"
 #include "model/model.h"
 #include "run/options.h"
@@ -262,7 +263,7 @@ const char *settings_nearest_topic(const char *word)
     for (int i = 0; i < n; i++) {
         names[i] = topic_at(i).name;
     }
-    const char *nearest = options_nearest(word, names, n);
+    const char *nearest = nearest_word(word, names, n);
     memory_free(names);
     return nearest;
 }

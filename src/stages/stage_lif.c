@@ -52,7 +52,7 @@ static own *common_plan(const stage_world *w, const settings *s)
 
 static void *lif_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
 {
-    enum { STATES = 4 };
+    enum { STATES = 3 };
     (void)nin;
     (void)at;
     own *o = common_plan(w, s_);
