@@ -147,7 +147,7 @@ CASES = [
     ("start after the movie's end", shown("type: movie; file: film.mkv; start: 3 s"), ["start", "0.4 s", "3 s"], 10),
     ("image that is no image", shown("type: image; file: text.h5"), ["stimulus", "text.h5", "picture"], 9),
     ("dataset missing", shown("type: dataset; file: data.h5:/none"), ["stimulus", "data.h5", "/none"], 9),
-    ("dataset of rank 2", shown("type: dataset; file: data.h5:/flat"), ["stimulus", "/flat", "2 dimensions", "[time, y, x]"], 9),
+    ("dataset of rank 2", shown("type: dataset; file: data.h5:/flat"), ["stimulus", "/flat", "2 dimensions", "axes: tyx asks for 3"], 9),
     ("NaN in a dataset", shown("type: dataset; file: data.h5:/frames"), ["frames", "frame 9", "row 3, column 3", "nan"], None),
     ("npy cut short", shown("type: npy; file: cut.npy"), ["stimulus", "cut.npy"], 9),
     ("npy with NaN", shown("type: npy; file: nan.npy"), ["nan.npy", "frame 9", "row 3, column 3", "nan"], None),

@@ -143,7 +143,7 @@ static void gaussian_is_a_direct_sum(void)
     double *field = noise(NY * NX, 1);
     const double sigmas[] = {0, 0.158, 0.7, 1.5, 3};
     for (int i = 0; i < 5; i++) {
-        blur_desc d = {BLUR_GAUSSIAN, sigmas[i], 0, 0, NY, NX, 0, 0};
+        blur_desc d = {.method = BLUR_GAUSSIAN, .sigma_px = sigmas[i], .field_ny = NY, .field_nx = NX};
         int r = blur_look(&d).radius;
         double *taps = MEMORY_NEW(double, r + 1), worst = 0;
         blur_gaussian_taps(sigmas[i], r, taps);
@@ -175,7 +175,7 @@ static void tiles_do_not_show(void)
     double *field = noise(NY * NX, 2);
     const int cuts[][2] = {{1, 2}, {3, 1}, {2, 3}, {5, 7}};
     for (int growing = 0; growing < 2; growing++) {
-        blur_desc d = {BLUR_GAUSSIAN, 1.3, 5, growing * 0.05, NY, NX, 0, 0};
+        blur_desc d = {.method = BLUR_GAUSSIAN, .sigma_px = 1.3, .fovea_px = 5, .scaling_per_px = growing * 0.05, .field_ny = NY, .field_nx = NX};
         plane whole = blurred(be, d, 1, 1, field);
         for (int c = 0; c < 4; c++) {
             plane parts = blurred(be, d, cuts[c][0], cuts[c][1], field);
@@ -201,7 +201,8 @@ static void growing_variance_is_exact(void)
     for (int i = 0; i < N; i++) {
         square[i] = i * i; /* blurred x^2 is x^2 + variance */
     }
-    blur_desc d = {BLUR_GAUSSIAN, 0.9, 4, 0.03, 1, N, 0, 0}; /* one line of pixels: the y pass does nothing */
+    /* one line of pixels: the y pass does nothing */
+    blur_desc d = {.sigma_px = 0.9, .fovea_px = 4, .scaling_per_px = 0.03, .field_ny = 1, .field_nx = N};
     plane out = blurred(be, d, 1, 1, square);
     for (int x = 28; x <= 52; x += 3) {
         double sigma = 0.9 * (fabs(x - 40.0) > 4 ? 1 + 0.03 * (fabs(x - 40.0) - 4) : 1);
@@ -224,7 +225,7 @@ static void constants_stay(void)
         field[i] = 0.5;
     }
     for (int method = BLUR_GAUSSIAN; method <= BLUR_CONVIS; method++) {
-        blur_desc d = {(enum blur_method)method, 0.5, 0, 0, NY, NX, 0, 0};
+        blur_desc d = {.method = (enum blur_method)method, .sigma_px = 0.5, .field_ny = NY, .field_nx = NX};
         plane out = blurred(be, d, 1, 1, field);
         double sum = method == BLUR_CONVIS ? 0.6366197723675814 + 4 * 0.08615711720739452 + 4 * 0.011660097860112774 : 1;
         CHECK_NEAR(plane_at(&out, 0, 0), 0.5 * sum, rounding, "corner");
@@ -239,7 +240,7 @@ static void leaky_heat_spreads(void)
 {
     backend *be = backend_open("cpu", 1);
     enum { N = 61, STEPS = 12 };
-    blur_desc d = {BLUR_GAUSSIAN, 0.4, 0, 0, N, N, N, N};
+    blur_desc d = {.sigma_px = 0.4, .field_ny = N, .field_nx = N, .tile_ny = N, .tile_nx = N};
     grid g = grid_plan(N, N, 1, 1);
     int halo = blur_look(&d).radius;
     plane u = plane_make(be, &g, halo), a = plane_make(be, &g, halo), b = plane_make(be, &g, halo);

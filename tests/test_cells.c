@@ -99,7 +99,7 @@ static void gain_control_settles(void)
     backend *be = backend_open("cpu", 1);
     enum { N = 20 };
     grid_tile tile = {0, 0, 0, N, N};
-    blur_desc d = {BLUR_GAUSSIAN, 1, 0, 0, N, N, N, N};
+    blur_desc d = {BLUR_GAUSSIAN, 1, 0, 0, N, N, N, N, 0};
     blur_plan *plan = be->ops->blur_create(be, &d);
     int halo = blur_look(&d).radius, row = N + 2 * halo;
     dreal *memory = be->ops->alloc(be, 2 * row * row), *input = be->ops->alloc(be, N * N), *a = be->ops->alloc(be, N * N);
@@ -151,13 +151,13 @@ static void lif_is_exact(void)
     const int64_t id[N] = {100, 101, 102, 103, 104};
     const double amps[N] = {10, 49, 80, 400, 20000};
     spike_list spikes = {0};
-    lif_par p = {.step_s = 0.001, .leak_hz = 50, .refractory_s = 0.0034, .seed = 1};
+    lif_par p = {.step_s = 0.001, .leak_hz = 50, .refractory_s = 0.0034, .random.seed = 1};
     for (int i = 0; i < N; i++) {
         host(current)[i] = (real)amps[i];
     }
     int64_t counted = 0;
     for (int t = 0; t < STEPS; t++) {
-        be->ops->lif(be, &p, t, 1, in, id, state, 4 * N, out, &spikes);
+        be->ops->lif(be, &p, t, 1, in, id, state, 4 * N, out, NULL, 0, &spikes);
         for (int i = 0; i < N; i++) {
             counted += (int64_t)host(count)[i];
         }
@@ -192,12 +192,12 @@ static void lif_noise_has_its_size(void)
     view in = {current, &tile, 1, 1, 0, N, N, N, N, 1, N}, out = {count, &tile, 1, 1, 0, N, N, N, N, 1, N};
     int64_t *id = MEMORY_NEW(int64_t, N);
     spike_list spikes = {0};
-    lif_par p = {.step_s = 0.0005, .leak_hz = 50, .noise = 0.1, .seed = 3};
+    lif_par p = {.step_s = 0.0005, .leak_hz = 50, .noise = 0.1, .random.seed = 3};
     for (int i = 0; i < N; i++) {
         id[i] = i;
     }
     for (int t = 0; t < 400; t++) {
-        be->ops->lif(be, &p, t, 1, in, id, state, 4 * N, out, &spikes);
+        be->ops->lif(be, &p, t, 1, in, id, state, 4 * N, out, NULL, 0, &spikes);
     }
     double square = 0;
     for (int i = 0; i < N; i++) {

@@ -90,6 +90,79 @@ static void leaf_sum(void)
     }
 }
 
+/* Networks of some sequences each: shared among ranks or whole on one. */
+static void network_sum(void)
+{
+    const int shapes[][2] = {{1, 5}, {2, 3}, {7, 1}, {1, 1}, {3, 4}}; /* networks, sequences of 2 tiles each */
+    for (int c = 0; c < 5; c++) {
+        grid g = grid_plan(8, 8, 1, 2);
+        g.nnet = shapes[c][0];
+        g.nseq = shapes[c][1];
+        int nleaf = grid_nleaf(&g), per_net = nleaf / g.nnet, first, count;
+        double all[64], mine[2 * 64], total[2 * 64];
+        uint64_t seed = 11;
+        for (int k = 0; k < nleaf; k++) {
+            all[k] = test_random(&seed) * pow(10, k % 9);
+        }
+        grid_owned(&g, comm_rank(), comm_size(), &first, &count);
+        for (int k = 0; k < count; k++) {
+            mine[2 * k] = all[first + k];
+            mine[2 * k + 1] = 1;
+        }
+        comm_network_sum(&g, mine, 2, total);
+        int first_net = count > 0 ? grid_network(&g, first) : 0, last_net = count > 0 ? grid_network(&g, first + count - 1) : -1;
+        for (int net = first_net; net <= last_net; net++) {
+            double want = tree(all + net * per_net, 0, 32, (size_t)per_net);
+            CHECK(memcmp(&total[2 * (net - first_net)], &want, sizeof want) == 0);
+            CHECK(total[2 * (net - first_net) + 1] == per_net);
+        }
+    }
+}
+
+/* <swap x, y> = <x, swap_back y>: in sums of whole numbers, exact. */
+static void swap_back(void)
+{
+    grid g = grid_plan(23, 31, 4, 5);
+    grid_borders *b = grid_borders_create(&g, comm_rank(), comm_size(), 3);
+    real **send = MEMORY_NEW(real *, b->npeer), **recv = MEMORY_NEW(real *, b->npeer);
+    uint64_t seed = 3 + (uint64_t)comm_rank();
+    double forward = 0, back = 0;
+    for (int i = 0; i < b->npeer; i++) {
+        send[i] = MEMORY_NEW(real, b->peer[i].send_px);
+        recv[i] = MEMORY_NEW(real, b->peer[i].recv_px);
+        for (int64_t k = 0; k < b->peer[i].send_px; k++) {
+            send[i][k] = (real)floor(100 * test_random(&seed));
+        }
+    }
+    comm_swap(b, 1, send, recv);
+    for (int i = 0; i < b->npeer; i++) {
+        for (int64_t k = 0; k < b->peer[i].recv_px; k++) {
+            real y = (real)floor(100 * test_random(&seed));
+            forward += (double)(recv[i][k] * y);
+            recv[i][k] = y;
+        }
+    }
+    real **came = MEMORY_NEW(real *, b->npeer);
+    for (int i = 0; i < b->npeer; i++) {
+        came[i] = MEMORY_NEW(real, b->peer[i].send_px);
+    }
+    comm_swap_back(b, 1, recv, came);
+    for (int i = 0; i < b->npeer; i++) {
+        for (int64_t k = 0; k < b->peer[i].send_px; k++) {
+            back += (double)(came[i][k] * send[i][k]);
+        }
+        memory_free(send[i]);
+        memory_free(recv[i]);
+        memory_free(came[i]);
+    }
+    CHECK(comm_sum_int((int64_t)forward) == comm_sum_int((int64_t)back));
+    CHECK(comm_sum_int((int64_t)forward) != 0);
+    memory_free(send);
+    memory_free(recv);
+    memory_free(came);
+    grid_borders_destroy(b);
+}
+
 /* Every pixel of a buffer carries its place in the field; a second value its negative. */
 static void swap_borders(void)
 {
@@ -158,7 +231,8 @@ int main(int argc, char **argv)
         return 1;
     }
     const test_case tests[] = {{"numbers of all ranks", numbers}, {"exchange", exchange}, {"leaf sum in a fixed tree", leaf_sum},
-                               {"border swap", swap_borders},      {"signals", signals},  {"MPI components", components}};
+                               {"sum over the leaves of networks", network_sum}, {"border swap", swap_borders}, {"border swap backwards", swap_back},
+                               {"signals", signals},  {"MPI components", components}};
     bool failed = comm_any(test_run("comm", tests, (int)(sizeof tests / sizeof tests[0])) != 0);
     comm_finish();
     return failed;

@@ -12,7 +12,7 @@ static const double tolerance = 1e-12;
 static const double tolerance = 5e-6;
 #endif
 static const char why[] = "relative to max|y|: rounding of sums over up to 1e4 taps and of transforms of up to 1e5 points";
-static const enum conv_algorithm algorithms[] = {CONV_FFT, CONV_SEPARABLE, CONV_DIRECT};
+static const enum conv_algorithm algorithms[] = {CONV_FFT, CONV_SEPARABLE, CONV_DIRECT, CONV_WINDOW};
 
 enum past { PAST_ZERO, PAST_FIRST };
 
@@ -200,7 +200,7 @@ static void check_all(conv_desc d, int nleaf, const grid_tile *tile, int nt, enu
     d.groups = d.groups ? d.groups : 1;
     trial p = make(d, nleaf, tile, nt, past);
     compute_want(&p);
-    for (int a = 0; a < 3; a++) {
+    for (int a = 0; a < 4; a++) {
         real *whole = run(&p, algorithms[a], nt, past, false);
         double worst = worst_error(&p, whole);
         if (!(worst <= tolerance)) {
@@ -276,7 +276,7 @@ static void company(void)
     trial p = make(bank, 4, unequal, 9, PAST_ZERO);
     int threads = omp_get_max_threads();
     omp_set_num_threads(3);
-    for (int a = 0; a < 3; a++) {
+    for (int a = 0; a < 4; a++) {
         real *together = run(&p, algorithms[a], 4, PAST_ZERO, false), *apart = run(&p, algorithms[a], 9, PAST_ZERO, true);
         CHECK(same_bits(&p, together, apart));
         memory_free(together);
@@ -327,7 +327,7 @@ static void zero_kernel(void)
     memset(p.kernel, 0, (size_t)(bank.nchan_in * bank.nchan_out * bank.kt * bank.ky * bank.kx) * sizeof(real));
     compute_want(&p);
     p.largest = 1;
-    for (int a = 0; a < 3; a++) {
+    for (int a = 0; a < 4; a++) {
         real *out = run(&p, algorithms[a], 3, PAST_ZERO, false);
         CHECK_NEAR(worst_error(&p, out), 0, 0, "no taps, no result");
         memory_free(out);

@@ -182,5 +182,44 @@ static void borders_brute_force(void)
     }
 }
 
+/* Leaves of networks and sequences: numbers, tiles, borders within a sequence, networks whole on ranks. */
+static void networks_and_sequences(void)
+{
+    grid g = grid_plan(20, 30, 2, 3);
+    g.nseq = 4;
+    g.nnet = 5;
+    CHECK(grid_ntile(&g) == 6 && grid_nleaf(&g) == 120);
+    for (int leaf = 0; leaf < 120; leaf++) {
+        grid plain = grid_plan(20, 30, 2, 3);
+        grid_tile a = grid_tile_at(&g, leaf), b = grid_tile_at(&plain, leaf % 6);
+        CHECK(a.leaf == leaf && a.y0 == b.y0 && a.x0 == b.x0 && a.ny == b.ny && a.nx == b.nx);
+        CHECK(grid_network(&g, leaf) == leaf / 24 && grid_sequence(&g, leaf) == leaf / 6 % 4);
+    }
+    for (int nrank = 1; nrank <= 8; nrank++) {
+        int next = 0;
+        for (int r = 0; r < nrank; r++) {
+            int first, count;
+            grid_owned(&g, r, nrank, &first, &count);
+            CHECK(first == next);
+            CHECK(nrank > g.nnet || (first % 24 == 0 && count % 24 == 0));
+            for (int k = first; k < first + count; k++) {
+                CHECK(grid_owner(&g, nrank, k) == r);
+            }
+            next = first + count;
+        }
+        CHECK(next == 120);
+    }
+    grid_borders *b = grid_borders_create(&g, 0, 1, 3), *one = NULL;
+    grid single = grid_plan(20, 30, 2, 3);
+    one = grid_borders_create(&single, 0, 1, 3);
+    CHECK(b->npeer == 1 && b->peer[0].nrecv == 20 * one->peer[0].nrecv && b->peer[0].recv_px == 20 * one->peer[0].recv_px);
+    for (int i = 0; i < b->peer[0].nrecv; i++) {
+        CHECK(b->peer[0].recv[i].leaf / 6 == b->peer[0].send[i].leaf / 6); /* matching order: from a tile of the same sequence */
+    }
+    grid_borders_destroy(b);
+    grid_borders_destroy(one);
+}
+
 TEST_MAIN("grid", {"default tiles", default_tiles}, {"tiles cover the field once", tiles_cover}, {"owners agree with ranges", owners_agree},
-          {"borders equal the field, 1 to 7 ranks", borders_brute_force})
+          {"borders equal the field, 1 to 7 ranks", borders_brute_force},
+          {"networks and sequences", networks_and_sequences})

@@ -1,213 +1,15 @@
 /* test_model.c - every stage type in whole models: neither chunks nor tiles nor threads nor a saved state show in the results.
  * Oracle: the same model run in one tile, one thread and chunks of seven steps; and a direct sum in double for linear-nonlinear models. */
 #include <float.h>
-#include <unistd.h>
 
-#include "base/memory.h"
-#include "cluster/comm.h"
-#include "cluster/store.h"
-#include "model/model.h"
-#include "test.h"
-
-enum { STEPS = 15, NY = 9, NX = 11 };
-static const double pixels_per_deg = 10;
-static char kernels[64]; /* HDF5 file that stands for @ in the texts below */
-
-/* What a trial may not be asked. */
-enum { ONE_TILE = 1, /* works along whole lines */
-       CUT = 2,      /* last bits follow the cut of the field: size of the transforms, order of the sum for a mean */
-       STEADY = 4,   /* asked in addition: a field that stays at rest gives constant outputs from step 0 on */
-       PLANE = 8 };  /* needs a field of more than one row */
-
-typedef struct trial {
-    const char *type; /* under test */
-    int flags;
-    const char *stages;
-} trial;
-
-static const trial trials[] = {
-    {"gain", STEADY, "{name: a, type: gain, input: stimulus, scale: 2, offset: -1, delay: 9}"},
-    {"sum", STEADY,
-     "{name: a, type: gain, input: stimulus, scale: 3}, {name: b, type: sum, inputs: [a, stimulus, a], weights: [1, -2, 0.5], delay: [3, 0, 8]}"},
-    {"rectify", STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, value: 37 Hz, slope: 100 Hz, sign: -1}"},
-    {"rectify", STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, value: 37 Hz, slope: 100 Hz, form: convis, delay: 1}"},
-    {"rectify", STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, slope: 100 Hz, form: clip}"},
-    {"rectify", STEADY,
-     "{name: i, type: gain, input: stimulus, scale: 0}, {name: a, type: rectify, input: i, delay: 1}"}, /* 0 Hz at a threshold of 0 */
-    {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.07 deg}, {name: b, type: blur, input: a, sigma: 0 deg, delay: 2}"},
-    {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.3 deg}"}, /* reads beyond the whole field */
-    {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, scheme: log-polar}"},
-    {"blur", 0, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, method: convis}"},
-    {"blur", STEADY | ONE_TILE, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, method: deriche}"},
-    {"blur", ONE_TILE, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, method: deriche, scheme: log-polar}"},
-    {"lowpass", STEADY,
-     "{name: a, type: lowpass, input: stimulus, tau: 5 ms, gain: 3, delay: 1}, {name: b, type: lowpass, input: a, tau: 0 s, order: 1}"},
-    {"lowpass", STEADY, "{name: a, type: lowpass, input: stimulus, tau: 5 ms, order: 3, gain: 2}"},
-    {"lowpass", STEADY, "{name: a, type: lowpass, input: stimulus, tau: 5 ms, form: convis}"},
-    {"lowpass", 0, "{name: a, type: lowpass, input: stimulus, tau: 5 ms, start: zero}, {name: b, type: blur, input: a, sigma: 0.1 deg, delay: 1}"},
-    {"lowpass", PLANE,
-     "{name: a, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: b, type: lowpass, input: a, tau: 5 ms, order: 1},"
-     "{name: c, type: blur, input: b, sigma: 0.1 deg}, {name: d, type: highpass, input: c, tau: 4 ms, weight: 0.3},"
-     "{name: e, type: sum, inputs: [d, a], delay: [2, 0]}, {name: f, type: leaky_heat, input: e, sigma: 0.1 deg, tau: 4 ms}"},
-    {"highpass", STEADY, "{name: a, type: highpass, input: stimulus, tau: 5 ms, weight: 0.8, delay: 2}"},
-    {"highpass", STEADY, "{name: a, type: highpass, input: stimulus, tau: 5 ms, weight: 0.8, form: convis}"},
-    {"highpass", STEADY,
-     "{name: a, type: highpass, input: stimulus, tau: 2 ms, weight: 0.8, form: fir, delay: 1}, {name: b, type: gain, input: a, delay: 3}"},
-    {"highpass", 0, "{name: a, type: highpass, input: stimulus, tau: 2 ms, weight: 0.8, form: fir, start: zero}"},
-    {"highpass", STEADY,
-     "{name: a, type: highpass, input: stimulus, tau: 1e6 s, weight: 0.8}, {name: b, type: lowpass, input: a, tau: 1e6 s, delay: 2}"},
-    {"leaky_heat", STEADY,
-     "{name: a, type: leaky_heat, input: stimulus, sigma: 0.3 deg, tau: 4 ms, gain: 2, delay: 1}, {name: b, type: blur, input: a, sigma: 0.4 deg}"},
-    {"leaky_heat", STEADY,
-     "{name: a, type: leaky_heat, input: stimulus, sigma: 0 deg, tau: 4 ms}, {name: b, type: cells, input: a, density: 15 /deg}"},
-    {"leaky_heat", 0, "{name: a, type: leaky_heat, input: stimulus, sigma: 0.2 deg, tau: 4 ms, scheme: log-polar, start: zero}"},
-    {"leaky_heat", STEADY | ONE_TILE, "{name: a, type: leaky_heat, input: stimulus, sigma: 0.4 deg, tau: 4 ms, method: deriche}"},
-    {"gain_control", 0,
-     "{name: i, type: gain, input: stimulus, offset: -0.5}, {name: a, type: gain_control, input: i, gain: 150 Hz, leak: 5 Hz,"
-     "feedback: 100 Hz, sigma: 0.1 deg, tau: 5 ms, adaptation_output: g, delay: 1}, {name: b, type: blur, input: a, sigma: 0.2 deg},"
-     "{name: c, type: blur, input: g, sigma: 0.2 deg, delay: 2}, {name: d, type: sum, inputs: [b, c, g], delay: 1}"},
-    {"gain_control", CUT,
-     "{name: a, type: gain_control, input: stimulus, gain: 50 Hz, leak: 50 Hz, feedback: 100 Hz, sigma: 0.1 deg, tau: 5 ms, form: convis,"
-     "adaptation_output: g}, {name: b, type: blur, input: a, sigma: 0.2 deg}, {name: c, type: gain, input: g, delay: 1}"},
-    {"gain_control", 0,
-     "{name: a, type: gain_control, input: stimulus, gain: 50 Hz, leak: 50 Hz, feedback: 0 Hz, sigma: 0.1 deg, tau: 5 ms},"
-     "{name: b, type: gain_control, input: a, gain: 50 Hz, leak: 50 Hz, feedback: 9 Hz, sigma: 0 deg, tau: 5 ms, delay: 4}"},
-    {"gain_control", 0,
-     "{name: a, type: gain_control, input: stimulus, gain: 50 Hz, leak: 5 Hz, feedback: 100 Hz, sigma: 0.08 deg, tau: 5 ms, scheme: log-polar}"},
-    {"conv", PLANE | STEADY,
-     "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: direct, delay: 2}, {name: b, type: gain, input: a, delay: 1}"},
-    {"conv", PLANE | STEADY | CUT,
-     "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: fft}, {name: b, type: gain, input: a, delay: 1}"},
-    {"conv", PLANE | STEADY, "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: separable}"},
-    {"conv", PLANE | STEADY, "{name: a, type: conv, input: stimulus, kernel: '@:/smooth', algorithm: separable, start: first_frame, delay: 1}"},
-    {"conv", PLANE | CUT,
-     "{name: a, type: conv, input: stimulus, kernel: '@:/bank', algorithm: fft, start: first_frame},"
-     "{name: b, type: conv, input: a, kernel: '@:/pairs', algorithm: fft, start: zero}"},
-    {"conv", PLANE | CUT,
-     "{name: a, type: conv, input: stimulus, kernel: '@:/smooth', algorithm: fft, start: zero},"
-     "{name: b, type: conv, input: a, kernel: '@:/still', algorithm: fft, delay: 1}"},
-    {"conv", STEADY,
-     "{name: i, type: gain, input: stimulus, scale: 2}, {name: a, type: conv, input: i, kernel: '@:/time', start: first_frame, algorithm: direct}"},
-    {"cells", STEADY,
-     "{name: a, type: cells, input: stimulus, density: 15 /deg, jitter: 0.02 deg}, {name: b, type: lowpass, input: a, tau: 5 ms, order: 2},"
-     "{name: c, type: highpass, input: b, tau: 5 ms, weight: 0.5, delay: 1}, {name: d, type: sum, inputs: [a, c]}, {name: e, type: rectify, input: "
-     "d}"},
-    {"cells", STEADY,
-     "{name: a, type: cells, input: stimulus, mosaic: hexagonal, density: 20 /deg, shift: [0.1 deg, 0.3 deg]},"
-     "{name: b, type: cells, input: stimulus, mosaic: circular, scheme: log-polar, density: 25 /deg, diameter: 2 deg, delay: 1}"},
-    {"lif", 0,
-     "{name: i, type: gain, input: stimulus, scale: 800}, {name: a, type: cells, input: i, density: 15 /deg},"
-     "{name: s, type: lif, input: a, leak: 20 Hz, noise: 0.3, refractory: 2.5 ms, refractory_sd: 1 ms, random_start: true, delay: 1,"
-     "adaptation_delta: 10 Hz, adaptation_tau: 8 ms, adaptation_reversal: -0.2}, {name: c, type: lowpass, input: s, tau: 2 ms}"},
-    {"lif", 0,
-     "{name: i, type: gain, input: stimulus, scale: 1e5}, {name: a, type: cells, input: i, density: 15 /deg}, {name: s, type: lif, input: a, "
-     "refractory: 0 s}"},
-    {"pixel_lif", 0,
-     "{name: i, type: gain, input: stimulus, scale: 400}, {name: a, type: pixel_lif, input: i, noise: 0.2, refractory_sd: 2 ms},"
-     "{name: b, type: blur, input: a, sigma: 0.1 deg}"},
-};
-enum { NTRIAL = sizeof trials / sizeof trials[0] };
+#include "trials.h" /* the table of trials: a new stage type gets its lines there */
 
 /* --- running a model ------------------------------------------------------------------------------------------------- */
-typedef struct way { /* of running it */
-    int ny, nx, tiles_y, tiles_x, threads, chunk;
-    bool mixed, steady; /* chunks of any length up to `chunk`; the stimulus stays at rest */
-    bool passing;       /* only the last output is looked at: the others may live in working memory */
-    int stop;           /* after so many steps the state goes to a new model; 0: never */
-} way;
-
 typedef struct result {
     int64_t n, first, nspike; /* what stands before `first` was not looked at */
     double *value; /* of all outputs, [step][channel][y][x] or [step][cell] */
     spike *spikes; /* in order of time and cell */
 } result;
-
-static double luminance(int64_t step, int y, int x)
-{
-    uint64_t seed = (uint64_t)((step * 1009 + y) * 1013 + x);
-    return 0.5 + 0.3 * sin(0.4 * (double)step + 0.7 * x - 0.5 * y) + 0.2 * test_random(&seed);
-}
-
-/* Text with @ replaced by the name of the file of kernels. */
-static char *model_text(const char *stages)
-{
-    char *text = memory_text("%s", "model: {log_polar: {fovea_radius: 0.1 deg, scaling: 2 /deg}, stages: [");
-    for (const char *at = stages; *at;) {
-        size_t n = strcspn(at, "@");
-        char *longer = memory_text("%s%.*s%s", text, (int)n, at, at[n] ? kernels : "");
-        memory_free(text);
-        text = longer;
-        at += n + (at[n] == '@');
-    }
-    char *whole = memory_text("%s]}\n", text);
-    memory_free(text);
-    return whole;
-}
-
-typedef struct session {
-    input *in;
-    backend *be;
-    model *m;
-} session;
-
-static session session_open(const char *stages, const way *w)
-{
-    char *text = model_text(stages);
-    session s = {.in = input_from_text(text, "test", NULL, 0)};
-    memory_free(text);
-    model_setup setup = {.in = s.in,
-                         .step_s = 0.001,
-                         .pixels_per_deg = pixels_per_deg,
-                         .seed = 3,
-                         .ny = w->ny,
-                         .nx = w->nx,
-                         .full_ny = w->ny,
-                         .full_nx = w->nx,
-                         .ntile_y = w->tiles_y,
-                         .ntile_x = w->tiles_x,
-                         .chunk_steps = w->chunk,
-                         .stimulus_rest = 0.5,
-                         .rank = 0,
-                         .nrank = 1};
-    s.m = model_create(&setup);
-    if (s.m) {
-        for (int i = w->passing ? model_noutput(s.m) - 1 : 0; i < model_noutput(s.m); i++) {
-            model_keep(s.m, i);
-        }
-        s.be = backend_open("cpu", w->threads);
-        model_attach(s.m, s.be);
-    } else {
-        input_print_problems(s.in);
-    }
-    return s;
-}
-
-static void session_close(session *s)
-{
-    model_destroy(s->m);
-    backend_close(s->be);
-    input_destroy(s->in);
-}
-
-static void show(model *m, const way *w, int64_t step0, int nt)
-{
-    view v = model_stimulus(m);
-    for (int l = 0; l < v.nleaf; l++) {
-        for (int t = 0; t < nt; t++) {
-            for (int y = 0; y < v.tile[l].ny; y++) {
-                real *row = host(v.at) + l * v.leaf_stride + t * v.frame_stride + y * v.row_stride;
-                for (int x = 0; x < v.tile[l].nx; x++) {
-                    row[x] = (real)(w->steady ? 0.5 : luminance(step0 + t, v.tile[l].y0 + y, v.tile[l].x0 + x));
-                }
-            }
-        }
-    }
-}
-
-static int64_t values_of(const model_output *o, const way *w)
-{
-    return o->cells ? o->cells->ncell : (int64_t)o->nchan * w->ny * w->nx;
-}
 
 static void take_frame(const model_output *o, const way *w, int t, double *to)
 {
@@ -431,9 +233,6 @@ static void rest_is_steady(void)
 }
 
 /* --- convolutions ------------------------------------------------------------------------------------------------------ */
-enum { KT = 4, KY = 5, KX = 3 };
-static double kernel[KT][KY][KX];
-
 static void same_answer_of_all_algorithms(void)
 {
     static const char *const starts[] = {"zero", "rest", "first_frame"}, *const names[] = {"k", "smooth", "bank"};
@@ -501,6 +300,57 @@ static void linear_nonlinear_is_the_direct_sum(void)
         result_free(&r);
         memory_free(text);
     }
+}
+
+/* --- delays ------------------------------------------------------------------------------------------------------------------ */
+static void every_pixel_has_its_delay(void)
+{
+    way w = {.ny = NY, .nx = NX, .tiles_y = 2, .tiles_x = 3, .threads = 1, .chunk = 4};
+    result r = run("{name: a, type: delay, input: stimulus, steps: 2, map: '@:/delays', start: zero}", &w);
+    CHECK(r.n == 2 * STEPS * NY * NX);
+    bool same = true;
+    for (int i = 0; i < STEPS * NY * NX; i++) {
+        int t = i / (NY * NX) - 2 - i % (NY * NX) * 7 % 5, pixel = i % (NY * NX);
+        same = same && r.value[STEPS * NY * NX + i] == (t < 0 ? 0 : (double)(real)luminance(t, pixel / NX, pixel % NX));
+    }
+    CHECK(same);
+    result_free(&r);
+}
+
+/* --- noise --------------------------------------------------------------------------------------------------------------- */
+/* Sum over the field of the difference to the input and of its square, after one chunk. */
+static void noise_of(session *s, const way *w, bool training, int64_t draw, double *mean, double *square)
+{
+    model_start(s->m);
+    model_training(s->m, training, draw);
+    show(s->m, w, 0, w->chunk);
+    model_forward(s->m, 0, w->chunk);
+    view in = model_stimulus(s->m), out = model_output_at(s->m, 1).v;
+    *mean = *square = 0;
+    for (int t = 0; t < w->chunk; t++) {
+        for (int i = 0; i < w->ny * w->nx; i++) {
+            int y = i / w->nx, x = i % w->nx;
+            double d = (double)host(out.at)[t * out.frame_stride + y * out.row_stride + x] - (double)host(in.at)[t * in.frame_stride + y * in.row_stride + x];
+            *mean += d / (w->chunk * w->ny * w->nx);
+            *square += d * d / (w->chunk * w->ny * w->nx);
+        }
+    }
+}
+
+static void noise_is_added_in_training(void)
+{
+    way w = {.ny = 40, .nx = 50, .tiles_y = 1, .tiles_x = 1, .threads = 1, .chunk = 10};
+    session s = session_open("{name: a, type: noise, input: stimulus, sd: 0.2}", &w);
+    double mean, square, again, others, n = 10 * 40 * 50;
+    noise_of(&s, &w, false, 0, &mean, &square);
+    CHECK(mean == 0 && square == 0);
+    noise_of(&s, &w, true, 3, &mean, &square);
+    CHECK_NEAR(mean, 0, 5 * 0.2 / sqrt(n), "5 standard errors");
+    CHECK_NEAR(square, 0.04, 5 * 0.04 * sqrt(2 / n), "5 standard errors");
+    noise_of(&s, &w, true, 3, &again, &square);
+    noise_of(&s, &w, true, 4, &others, &square);
+    CHECK(again == mean && others != mean);
+    session_close(&s);
 }
 
 /* --- at the door ------------------------------------------------------------------------------------------------------- */
@@ -603,39 +453,6 @@ static void memory_is_foretold(void)
     }
 }
 
-/* --- kernels ----------------------------------------------------------------------------------------------------------- */
-static void write_kernel(store *s, const char *name, int rank, const int64_t *dims, uint64_t seed, bool smooth)
-{
-    int64_t n = 1, nx = dims[rank - 1], ny = dims[rank - 2], nt = dims[rank - 3];
-    for (int i = 0; i < rank; i++) {
-        n *= dims[i];
-    }
-    double *k = MEMORY_NEW(double, n);
-    for (int64_t i = 0; i < n; i++) {
-        double y = (double)(i / nx % ny) - 1, x = (double)(i % nx) - 1.5, t = (double)(i / (nx * ny) % nt);
-        k[i] = smooth ? 0.2 * exp(-0.3 * (x * x + y * y) - 0.5 * t) : 0.1 * test_random(&seed);
-    }
-    if (strcmp(name, "k") == 0) {
-        memcpy(kernel, k, sizeof kernel);
-    }
-    store_define_values(s, name, STORE_F64, rank, dims, "", k);
-    memory_free(k);
-}
-
-static void write_kernels(void)
-{
-    snprintf(kernels, sizeof kernels, "/tmp/test_model_%ld.h5", (long)getpid());
-    store *s = store_create(kernels, true);
-    write_kernel(s, "k", 3, (int64_t[]){KT, KY, KX}, 1, false);
-    write_kernel(s, "smooth", 3, (int64_t[]){5, 4, 6}, 0, true);
-    write_kernel(s, "bank", 4, (int64_t[]){3, 3, 4, 5}, 2, false);
-    write_kernel(s, "pairs", 5, (int64_t[]){2, 3, 2, 3, 3}, 3, false);
-    write_kernel(s, "still", 3, (int64_t[]){1, 3, 3}, 4, false);
-    write_kernel(s, "time", 3, (int64_t[]){6, 1, 1}, 5, false);
-    store_begin(s);
-    store_close(s);
-}
-
 int main(int argc, char **argv)
 {
     comm_start(&argc, &argv);
@@ -644,6 +461,8 @@ int main(int argc, char **argv)
                                       {"a field at rest stays at rest", rest_is_steady},
                                       {"fft, separable and direct agree", same_answer_of_all_algorithms},
                                       {"LN is the direct sum", linear_nonlinear_is_the_direct_sum},
+                                      {"every pixel has its delay", every_pixel_has_its_delay},
+                                      {"noise is added in training", noise_is_added_in_training},
                                       {"wrong models are refused", wrong_models_are_refused},
                                       {"memory is foretold", memory_is_foretold}};
     int failed = test_run("model", tests, (int)(sizeof tests / sizeof tests[0]));

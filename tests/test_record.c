@@ -134,6 +134,9 @@ model_output model_output_at(const model *m, int i)
     model_output o = {.name = name[i], .unit = i == STIMULUS ? "" : i < SPIKES_0 ? "Hz" : "1", .type = "fake", .nchan = i == OPL ? 2 : 1};
     o.cells = i < CELLS_0 ? NULL : &m->cells[i >= CELLS_1];
     o.spikes = i == SPIKES_0 || i == SPIKES_1;
+    o.tile = m->tile;
+    o.ny = m->grid.ny;
+    o.nx = m->grid.nx;
     if (m->frames[i]) {
         o.v = fake_view(m, i);
     }

@@ -121,6 +121,8 @@ static const char *const each_type[] = {
     "file: film.h5:/film, axes: txy, range: 255",
     "file: film.npy, range: 255, size: [1 deg, 0.5 deg], outside: replicate",
     "file: picture.png, period: 40 ms, drift: 0.1",
+    "running_seed: -1000, frozen_seed: -7, running_frames: 2, frozen_frames: 1, rate: 40 Hz, check: 0.3 deg, checks: [20, 9], window: [2, 1], "
+    "order: xy",
 };
 
 /* Kinds of some of them that are drawn or kept otherwise; numbered on from the types. */
@@ -134,6 +136,7 @@ static const struct {
     {6, "check: 0.125 deg, rate: 100 Hz, distribution: gaussian, clip: false"},
     {8, "waves: 33, rate: 40 Hz, clip: false"},
     {15, "file: picture.png, period: 50 ms"},
+    {16, "running_seed: -1000, distribution: gaussian, contrast: 0.3, first_frame: 5"},
 };
 enum { NMORE = sizeof more_types / sizeof more_types[0] };
 
@@ -391,6 +394,38 @@ static void sequence(void)
     stimulus_close(s);
 }
 
+/* Arrays of other orders: bars as MATLAB has them, [x][t] of -1 and 1; frames of many blocks; text with one value a frame. */
+static void orders(void)
+{
+    enum { BARS = 34, FRAMES = 40000 };
+    static float bars[BARS][FRAMES];
+    const stimulus_frame where = {1, BARS, 8, 0.01, FRAMES, 77};
+    for (int x = 0; x < BARS; x++) {
+        for (int t = 0; t < FRAMES; t++) {
+            bars[x][t] = (x * 7 + t * 3) % 5 < 2 ? 1 : -1;
+        }
+    }
+    write_npy("bars.npy", "<f4", "34, 40000", bars, sizeof bars);
+    stimulus *s = open_text("stimulus: {type: npy, file: bars.npy, axes: xt, black: -1}\n", &where);
+    static const int64_t steps[] = {0, 39999, 30840, 30839, 5};
+    for (size_t i = 0; s && i < sizeof steps / sizeof steps[0]; i++) {
+        CHECK(value_at(s, steps[i], 0, 3) == (bars[3][steps[i]] > 0) && value_at(s, steps[i], 0, 33) == (bars[33][steps[i]] > 0));
+    }
+    CHECK(s && stimulus_nstep(s) == FRAMES);
+    stimulus_close(s);
+    FILE *f = fopen("flicker.txt", "wb");
+    for (int t = 0; t < NT; t++) {
+        fprintf(f, "%d\n", t);
+    }
+    fclose(f);
+    s = open_text("stimulus: {type: dataset, file: flicker.txt, axes: t, range: 20, size: [100 deg, 100 deg]}\n", &field);
+    CHECK(s != NULL);
+    CHECK_NEAR(s ? value_at(s, 7, 20, 33) : 0, 0.35, eps, ROUNDING);
+    stimulus_close(s);
+    CHECK(open_text("stimulus: {type: npy, file: bars.npy}\n", &where) == NULL && problem_has("tyx asks for 3"));
+    CHECK(open_text("stimulus: {type: npy, file: bars.npy, axes: xt, black: 1}\n", &where) == NULL && problem_has("both 1"));
+}
+
 /* A frame that cannot be shown is told of, and nothing else is. */
 static void bad_frame(void)
 {
@@ -428,5 +463,5 @@ static void bad_input(void)
 }
 
 TEST_MAIN("stimulus", {"same bits however asked", same_bits}, {"tables", tables}, {"closed forms", closed_forms}, {"noise", noise},
-          {"files", files}, {"expected", expected}, {"eye", eye}, {"sequence", sequence}, {"bad frame", bad_frame},
+          {"files", files}, {"expected", expected}, {"eye", eye}, {"sequence", sequence}, {"orders", orders}, {"bad frame", bad_frame},
           {"bad input", bad_input})

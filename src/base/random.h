@@ -15,7 +15,16 @@ enum random_use {
     RANDOM_MOSAIC = 3,     /* jitter and ring phase: who = cell or ring number */
     RANDOM_SPIKE_NOISE = 4,/* membrane noise: who = global cell id, when = step */
     RANDOM_REFRACTORY = 5, /* who = global cell id, when = step of the spike, which = spike within the step */
-    RANDOM_START = 6       /* initial state: who = global cell id */
+    RANDOM_START = 6,      /* initial state: who = global cell id */
+    RANDOM_NOISE_LAYER = 7,/* who = pixel or global cell id with the number of the sequence above bit 40, when = step/4, which = channel */
+    RANDOM_POISSON = 8,    /* spikes: who = pixel of the field or global cell id, when = step */
+    RANDOM_KERNEL = 24,    /* taps before a fit: who = pair of taps, when = letters of the stage's name */
+    RANDOM_SPLIT = 20,     /* training, validation, test: who = block */
+    RANDOM_SHIFT = 30,     /* spikes against the stimulus: who = cell, when = number of the shift */
+    RANDOM_MODULES = 31,   /* STNMF: who = cell, when = draw, which = perturbation */
+    RANDOM_HALVES = 23,    /* of trials, for scores: who = trial, when = number of the split */
+    RANDOM_ORDER = 21,     /* batches: who = sequence, when = epoch */
+    RANDOM_FIT_START = 22  /* values before a fit: who = value, when = network; a movie: who = pixel, when = step */
 };
 
 typedef struct random_block {

@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 
-enum { TAG_SWAP = 1, TAG_EXCHANGE = 2 };
+enum { TAG_SWAP = 1, TAG_EXCHANGE = 2, TAG_SUM = 3 };
 static const size_t MESSAGE_BYTES = (size_t)1 << 30; /* MPI counts are int: longer messages go in parts */
 
 static int my_rank, nrank = 1, node_rank, node_size = 1;
@@ -276,30 +276,93 @@ void comm_leaf_sum(const grid *g, const double *mine, int n, double *total)
     }
 }
 
-void comm_swap(const grid_borders *b, int nvalue, real *const send[], real *const recv[])
+/* One network of nleaf leaves from leaf `first` on.  The owner of a node's first leaf has its sum: on each level of the tree a rank sends at most one
+ * vector down in rank, and then receives at most one from above. */
+static void sum_network(const grid *g, int first, int nleaf, double *mine, int own_first, int own_count, int64_t n, double *other)
+{
+    for (int step = 1; step < nleaf; step *= 2) {
+        for (int i = 0; i + step < nleaf; i += 2 * step) {
+            int a = grid_owner(g, nrank, first + i), b = grid_owner(g, nrank, first + i + step);
+            double *at_a = a == my_rank ? mine + (first + i - own_first) * n : NULL;
+            const double *from_b = b == my_rank ? mine + (first + i + step - own_first) * n : NULL;
+            ASSERT((!at_a && !from_b) || own_count > 0);
+            if (from_b && !at_a) {
+                MPI_Send(from_b, (int)n, MPI_DOUBLE, a, TAG_SUM, MPI_COMM_WORLD);
+            } else if (at_a && !from_b) {
+                MPI_Recv(other, (int)n, MPI_DOUBLE, b, TAG_SUM, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+                from_b = other;
+            }
+            for (int64_t k = 0; at_a && k < n; k++) {
+                at_a[k] += from_b[k];
+            }
+        }
+    }
+}
+
+void comm_network_sum(const grid *g, double *mine, int64_t n, double *total)
+{
+    ASSERT(n >= 0 && n <= INT_MAX);
+    int own_first, own_count, nleaf = grid_ntile(g) * g->nseq;
+    grid_owned(g, my_rank, nrank, &own_first, &own_count);
+    int first_net = own_count > 0 ? grid_network(g, own_first) : 0;
+    int last_net = own_count > 0 ? grid_network(g, own_first + own_count - 1) : -1;
+    double *other = MEMORY_NEW(double, n);
+    for (int net = 0; net < g->nnet; net++) {
+        int first = net * nleaf, root = grid_owner(g, nrank, first);
+        bool whole = root == grid_owner(g, nrank, first + nleaf - 1), wanted = net >= first_net && net <= last_net;
+        if (whole && !wanted) {
+            continue;
+        }
+        sum_network(g, first, nleaf, mine, own_first, own_count, n, other);
+        double *sum = wanted ? total + (net - first_net) * n : other;
+        if (root == my_rank) {
+            memcpy(sum, mine + (first - own_first) * n, (size_t)n * sizeof *sum);
+        }
+        if (!whole) {
+            MPI_Bcast(sum, (int)n, MPI_DOUBLE, root, MPI_COMM_WORLD);
+        }
+    }
+    memory_free(other);
+}
+
+/* Forward what is sent goes out, back what was received. */
+static void swap(const grid_borders *b, int nvalue, bool back, real *const out[], real *const in[])
 {
     const MPI_Datatype type = sizeof(real) == sizeof(double) ? MPI_DOUBLE : MPI_FLOAT;
     int nreq = 0;
     need_requests(2 * (size_t)b->npeer);
     for (int i = 0; i < b->npeer; i++) {
         const grid_peer *p = &b->peer[i];
+        int64_t n = (back ? p->send_px : p->recv_px) * nvalue;
         if (p->rank != my_rank) {
-            ASSERT(p->recv_px * nvalue <= INT_MAX && p->send_px * nvalue <= INT_MAX);
-            MPI_Irecv(recv[i], (int)(p->recv_px * nvalue), type, p->rank, TAG_SWAP, MPI_COMM_WORLD, &requests[nreq++]);
+            ASSERT(n <= INT_MAX);
+            MPI_Irecv(in[i], (int)n, type, p->rank, TAG_SWAP, MPI_COMM_WORLD, &requests[nreq++]);
         }
     }
     for (int i = 0; i < b->npeer; i++) {
         const grid_peer *p = &b->peer[i];
+        int64_t n = (back ? p->recv_px : p->send_px) * nvalue;
         if (p->rank != my_rank) {
-            MPI_Isend(send[i], (int)(p->send_px * nvalue), type, p->rank, TAG_SWAP, MPI_COMM_WORLD, &requests[nreq++]);
+            ASSERT(n <= INT_MAX);
+            MPI_Isend(out[i], (int)n, type, p->rank, TAG_SWAP, MPI_COMM_WORLD, &requests[nreq++]);
         }
     }
     for (int i = 0; i < b->npeer; i++) { /* while the messages travel */
-        if (b->peer[i].rank == my_rank && recv[i] != send[i]) {
-            memcpy(recv[i], send[i], (size_t)(b->peer[i].send_px * nvalue) * sizeof(real));
+        if (b->peer[i].rank == my_rank && in[i] != out[i]) {
+            memcpy(in[i], out[i], (size_t)(b->peer[i].send_px * nvalue) * sizeof(real));
         }
     }
     MPI_Waitall(nreq, requests, MPI_STATUSES_IGNORE);
+}
+
+void comm_swap(const grid_borders *b, int nvalue, real *const send[], real *const recv[])
+{
+    swap(b, nvalue, false, send, recv);
+}
+
+void comm_swap_back(const grid_borders *b, int nvalue, real *const recv[], real *const send[])
+{
+    swap(b, nvalue, true, recv, send);
 }
 
 bool comm_signal_seen(void)

@@ -31,10 +31,15 @@ void *comm_exchange(const void *send, const size_t *send_bytes, size_t *recv_byt
 /* Collective.  Sum over leaves in one fixed binary tree over leaf numbers: bits do not depend on the number of ranks.
  * mine[count of own leaves][n] -> total[n] on every rank. */
 void comm_leaf_sum(const grid *g, const double *mine, int n, double *total);
+/* Collective.  Sums over the leaves of each network, in a binary tree over their numbers within it: mine[own leaf][n] (overwritten) -> total[own
+ * network][n].  Networks that are whole on their rank cost no message; of a shared one a rank sends a few partial sums up the tree and gets the total. */
+void comm_network_sum(const grid *g, double *mine, int64_t n, double *total);
 
 /* Collective.  Exchanges border buffers with every peer of b (self: a copy, or nothing if send[i] and recv[i] are one): for peer i, send[i] of
  * send_px*nvalue reals goes out and recv[i] of recv_px*nvalue reals comes in. */
 void comm_swap(const grid_borders *b, int nvalue, real *const send[], real *const recv[]);
+/* The way back: recv[i] goes out, send[i] comes in. */
+void comm_swap_back(const grid_borders *b, int nvalue, real *const recv[], real *const send[]);
 
 /* --- stopping in good order ------------------------------------------------------------------------------------------
  * SIGTERM, SIGINT and SIGUSR1 only set a flag; a second SIGINT stops at once.  Not collective: fold into comm_any. */

@@ -29,7 +29,7 @@ grid grid_plan(int ny, int nx, int ntile_y, int ntile_x)
 {
     ASSERT(ny > 0 && nx > 0 && ntile_y <= ny && ntile_x <= nx);
     int auto_y = (ny + TILE_PX - 1) / TILE_PX, auto_x = (nx + TILE_PX - 1) / TILE_PX;
-    grid g = {.ny = ny, .nx = nx};
+    grid g = {.ny = ny, .nx = nx, .nseq = 1, .nnet = 1};
     g.ntile_y = ntile_y > 0 ? ntile_y : auto_y;
     g.ntile_x = ntile_x > 0 ? ntile_x : auto_x;
     ASSERT((int64_t)g.ntile_y * g.ntile_x <= INT32_MAX);
@@ -38,15 +38,21 @@ grid grid_plan(int ny, int nx, int ntile_y, int ntile_x)
     return g;
 }
 
-int grid_nleaf(const grid *g)
+int grid_ntile(const grid *g)
 {
     return g->ntile_y * g->ntile_x;
+}
+
+int grid_nleaf(const grid *g)
+{
+    ASSERT((int64_t)grid_ntile(g) * g->nseq * g->nnet <= INT32_MAX);
+    return grid_ntile(g) * g->nseq * g->nnet;
 }
 
 grid_tile grid_tile_at(const grid *g, int leaf)
 {
     ASSERT(leaf >= 0 && leaf < grid_nleaf(g));
-    int iy = leaf / g->ntile_x, ix = leaf % g->ntile_x;
+    int tile = leaf % grid_ntile(g), iy = tile / g->ntile_x, ix = tile % g->ntile_x;
     grid_tile t = {.leaf = leaf, .y0 = part_start(g->ny, g->ntile_y, iy), .x0 = part_start(g->nx, g->ntile_x, ix)};
     t.ny = part_start(g->ny, g->ntile_y, iy + 1) - t.y0;
     t.nx = part_start(g->nx, g->ntile_x, ix + 1) - t.x0;
@@ -60,16 +66,24 @@ int grid_leaf_of(const grid *g, int y, int x)
     return iy * g->ntile_x + ix;
 }
 
+/* Leaves that go to one rank together: those of a network, if there are networks for every rank. */
+static int unit(const grid *g, int nrank)
+{
+    return g->nnet >= nrank ? grid_ntile(g) * g->nseq : 1;
+}
+
 void grid_owned(const grid *g, int rank, int nrank, int *first, int *count)
 {
     ASSERT(rank >= 0 && rank < nrank);
-    *first = part_start(grid_nleaf(g), nrank, rank);
-    *count = part_start(grid_nleaf(g), nrank, rank + 1) - *first;
+    int together = unit(g, nrank), nunit = grid_nleaf(g) / together;
+    *first = part_start(nunit, nrank, rank) * together;
+    *count = part_start(nunit, nrank, rank + 1) * together - *first;
 }
 
 int grid_owner(const grid *g, int nrank, int leaf)
 {
-    return part_of(grid_nleaf(g), nrank, leaf);
+    int together = unit(g, nrank);
+    return part_of(grid_nleaf(g) / together, nrank, leaf / together);
 }
 
 /* --- borders --------------------------------------------------------------------------------------------------------- */
@@ -109,9 +123,10 @@ static void collect(const grid *g, int nrank, int width, int mine, bool receive,
 {
     grid_tile t = grid_tile_at(g, mine);
     int first = grid_leaf_of(g, t.y0 - width, t.x0 - width), last = grid_leaf_of(g, t.y0 + t.ny - 1 + width, t.x0 + t.nx - 1 + width);
+    int sequence = mine - mine % grid_ntile(g); /* first leaf of the sequence */
     for (int iy = first / g->ntile_x; iy <= last / g->ntile_x; iy++) {
         for (int ix = first % g->ntile_x; ix <= last % g->ntile_x; ix++) {
-            int other = iy * g->ntile_x + ix;
+            int other = sequence + iy * g->ntile_x + ix;
             if (other == mine) {
                 continue;
             }

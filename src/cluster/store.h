@@ -6,7 +6,7 @@
 #include "base/base.h"
 
 typedef struct store store; /* opaque: an open file */
-enum { STORE_MAX_RANK = 5 };
+enum { STORE_MAX_RANK = 6 };
 enum store_type { STORE_F32, STORE_F64, STORE_I32, STORE_I64, STORE_U32, STORE_U64, STORE_U8 };
 #ifdef CHIASM_DOUBLE
 #define STORE_REAL STORE_F64
@@ -61,6 +61,9 @@ store *store_open_parallel(const char *path, const char **why); /* collective */
 store_info store_look(store *s, const char *name);
 /* start, count NULL: the whole array. */
 bool store_read(store *s, const char *name, enum store_type type, const int64_t *start, const int64_t *count, void *data); /* false: cannot */
+/* Elements of an array of references to objects (a MATLAB cell array); 0: no such array.  dims[STORE_MAX_RANK] as in store_info. */
+int64_t store_look_references(store *s, const char *name, int *rank, int64_t *dims);
+char *store_read_reference(store *s, const char *name, int64_t i); /* name of the object that element i refers to; memory_free it; NULL: none */
 char *store_read_text(store *s, const char *name);                                                 /* memory_free it; NULL if absent */
 char *store_read_attr_text(store *s, const char *object, const char *attr);                        /* same */
 double store_read_attr_number(store *s, const char *object, const char *attr, double otherwise);

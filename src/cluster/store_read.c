@@ -134,6 +134,67 @@ bool store_read(store *s, const char *name, enum store_type type, const int64_t 
     return done;
 }
 
+/* --- references -------------------------------------------------------------------------------------------------------------- */
+
+/* The dataset `name` if it holds object references, else < 0; *n elements. */
+static hid_t open_references(store *s, const char *name, int *rank, int64_t *dims, int64_t *n)
+{
+    hid_t set = store_exists(s, name) ? H5Dopen2(s->file, name, H5P_DEFAULT) : -1;
+    if (set < 0) {
+        return -1;
+    }
+    hid_t type = H5Dget_type(set), space = H5Dget_space(set);
+    hsize_t shape[STORE_MAX_RANK] = {0};
+    *rank = H5Sget_simple_extent_ndims(space);
+    bool ours = H5Tequal(type, H5T_STD_REF_OBJ) > 0 && *rank >= 0 && *rank <= STORE_MAX_RANK &&
+                H5Sget_simple_extent_dims(space, shape, NULL) == *rank;
+    *n = 1;
+    for (int d = 0; ours && d < *rank; d++) {
+        dims[d] = (int64_t)shape[d];
+        *n *= dims[d];
+    }
+    H5Sclose(space);
+    H5Tclose(type);
+    if (!ours) {
+        H5Dclose(set);
+        return -1;
+    }
+    return set;
+}
+
+int64_t store_look_references(store *s, const char *name, int *rank, int64_t *dims)
+{
+    int64_t n = 0;
+    hid_t set = open_references(s, name, rank, dims, &n);
+    if (set < 0) {
+        return 0;
+    }
+    H5Dclose(set);
+    return n;
+}
+
+char *store_read_reference(store *s, const char *name, int64_t i)
+{
+    int rank;
+    int64_t dims[STORE_MAX_RANK], n = 0;
+    hid_t set = open_references(s, name, &rank, dims, &n);
+    if (set < 0) {
+        return NULL;
+    }
+    hobj_ref_t *all = MEMORY_NEW(hobj_ref_t, n);
+    char *target = NULL;
+    if (i >= 0 && i < n && H5Dread(set, H5T_STD_REF_OBJ, H5S_ALL, H5S_ALL, H5P_DEFAULT, all) >= 0) {
+        ssize_t length = H5Rget_name(set, H5R_OBJECT, &all[i], NULL, 0);
+        if (length > 0) {
+            target = MEMORY_NEW(char, length + 1);
+            H5Rget_name(set, H5R_OBJECT, &all[i], target, (size_t)length + 1);
+        }
+    }
+    memory_free(all);
+    H5Dclose(set);
+    return target;
+}
+
 /* --- text ------------------------------------------------------------------------------------------------------------------- */
 
 /* Reads one string of a dataset or an attribute, of variable or fixed length. */

@@ -13,9 +13,9 @@ static const double tail_mass = 6.334e-5;
  * I_(n-1) = I_(n+1) + (2n/t) I_n, normalised by T_0 + 2 sum T_n = 1. */
 static void discrete_gaussian(double t, int count, double *taps)
 {
-    if (t < 1e-12) {
+    if (!(t >= 1e-12)) { /* a sigma that is not a number must show */
         for (int n = 0; n < count; n++) {
-            taps[n] = n == 0;
+            taps[n] = isnan(t) ? t : n == 0;
         }
         return;
     }
@@ -72,6 +72,22 @@ void blur_gaussian_taps(double sigma_px, int radius, double *taps)
     }
 }
 
+/* Of exp(-t) I_n(t): dT_n/dt = (T_(n-1) + T_(n+1))/2 - T_n; their sum over |n| <= radius telescopes to T_(radius+1) - T_radius, and t = sigma^2. */
+void blur_gaussian_slopes(double sigma_px, int radius, double *slopes)
+{
+    double *taps = MEMORY_NEW(double, radius + 2);
+    discrete_gaussian(sigma_px * sigma_px, radius + 2, taps);
+    double sum = taps[0], sum_slope = taps[radius + 1] - taps[radius];
+    for (int n = 1; n <= radius; n++) {
+        sum += 2 * taps[n];
+    }
+    for (int n = 0; n <= radius; n++) {
+        double by_t = (taps[n > 0 ? n - 1 : 1] + taps[n + 1]) / 2 - taps[n];
+        slopes[n] = 2 * sigma_px * (by_t - taps[n] / sum * sum_slope) / sum;
+    }
+    memory_free(taps);
+}
+
 /* Kernel of Convis 0.6.4.2: half width h = ceil(sqrt(-2 s^2 ln(eps s sqrt(2 pi)))), taps for |n| < h. */
 static int convis_radius(double s)
 {
@@ -86,6 +102,14 @@ static void convis_taps(double s, int radius, double *taps)
     for (int n = 0; n <= radius; n++) {
         double w = s <= 0 ? 1 : exp(-(double)n * n / (2 * s * s)) / (s * sqrt(2 * M_PI));
         taps[n] = w > 1 ? 1 : w;
+    }
+}
+
+static void convis_slopes(double s, int radius, double *slopes)
+{
+    for (int n = 0; n <= radius; n++) {
+        double square = (double)n * n / (s * s), w = exp(-square / 2) / (s * sqrt(2 * M_PI));
+        slopes[n] = s <= 0 || w > 1 ? 0 : w * (square - 1) / s;
     }
 }
 
@@ -116,27 +140,40 @@ int blur_nlevel(const blur_desc *d)
     return n;
 }
 
+/* A growing Gaussian keeps the radius of each level for the largest sigma.  Convis' kernel is not normalised, so that its radius belongs to its first
+ * sigma whatever becomes of it. */
 blur_info blur_look(const blur_desc *d)
 {
-    enum { COEFFICIENTS = 6 }; /* of the recursive filter, for every pixel if it grows */
+    enum { COEFFICIENTS = 6, SPARE = 4 }; /* of the recursive filter, for every pixel if it grows; lines for the adjoints of gain control */
     int64_t field = (int64_t)d->field_ny * d->field_nx;
-    int nlevel = blur_nlevel(d);
-    blur_info info = {0, 30, d->scaling_per_px > 0 ? COEFFICIENTS * field : 0, 2 * field + d->field_nx};
+    bool slopes = d->most_sigma_px > 0;
+    int nlevel = blur_nlevel(d), sets = slopes ? 2 : 1;
+    blur_info info = {0, 30, d->scaling_per_px > 0 ? COEFFICIENTS * field * sets : 0, 0};
+    info.scratch = 2 * field * sets + d->field_nx + SPARE * (int64_t)blur_line(d, 0);
     switch (d->method) {
     case BLUR_GAUSSIAN:
-        info.radius = blur_gaussian_radius(d->sigma_px * (nlevel > 0 ? blur_level_scale(nlevel - 1) : 1));
+        info.radius = blur_gaussian_radius((slopes ? d->most_sigma_px : d->sigma_px) * (nlevel > 0 ? blur_level_scale(nlevel - 1) : 1));
         break;
     case BLUR_CONVIS:
         info.radius = convis_radius(d->sigma_px);
         break;
+    case BLUR_TAPS:
+        info.radius = d->taps_radius;
+        break;
     case BLUR_DERICHE:
         return info;
     }
+    int64_t side = 2 * info.radius + 1, line = blur_line(d, info.radius), all = d->tile_ny + 2 * info.radius + 4; /* rows, and four to work in */
     info.flop = 2 * (3.0 * info.radius + 1);
-    info.table = (int64_t)nlevel * (info.radius + 1);
-    info.scratch = (int64_t)blur_line(d, info.radius) * (d->tile_ny + 2 * info.radius + 4); /* all rows, and four to work in */
+    info.table = (int64_t)nlevel * (info.radius + 1) * sets;
+    info.scratch = line * (all + SPARE);
+    if (d->method == BLUR_TAPS) {
+        info.flop = 2 * (double)(side * side);
+        info.table = 2 * side * side;
+        info.scratch = line * (2 * all + SPARE);
+    }
     if (nlevel > 0) { /* scales and sums of the tile's pixels; a pixel is part of several levels */
-        info.scratch += 2 * (int64_t)blur_line(d, info.radius) * (d->tile_ny + 1);
+        info.scratch += 2 * line * (d->tile_ny + 1);
         info.flop *= 3;
     }
     return info;
@@ -151,10 +188,27 @@ void blur_taps(const blur_desc *d, int radius, double *taps)
     }
 }
 
+void blur_slopes(const blur_desc *d, int radius, double *slopes)
+{
+    if (d->method == BLUR_CONVIS) {
+        convis_slopes(d->sigma_px, radius, slopes);
+    } else {
+        blur_gaussian_slopes(d->sigma_px, radius, slopes);
+    }
+}
+
 /* Coefficients of the recursive smoothing of order 0: R. Deriche, INRIA report 1893 (1993). */
 deriche deriche_plan(double alpha)
 {
     double m = exp(-alpha), k = (1 - m) * (1 - m) / (1 + 2 * alpha * m - m * m);
     deriche f = {k, k * m * (alpha - 1), k * m * (alpha + 1), -k * m * m, 2 * m, -m * m};
+    return f;
+}
+
+deriche deriche_slope(double alpha)
+{
+    double m = exp(-alpha), below = 1 + 2 * alpha * m - m * m, k = (1 - m) * (1 - m) / below;
+    double dk = (2 * (1 - m) * m - k * (2 * m - 2 * alpha * m + 2 * m * m)) / below; /* dm/dalpha = -m */
+    deriche f = {dk, (dk - k) * m * (alpha - 1) + k * m, (dk - k) * m * (alpha + 1) + k * m, (2 * k - dk) * m * m, -2 * m, 2 * m * m};
     return f;
 }

@@ -5,7 +5,9 @@
 
 int blur_gaussian_radius(double sigma_px);                          /* where the mass outside equals that of +-4 sigma */
 void blur_gaussian_taps(double sigma_px, int radius, double *taps); /* taps[0..radius] of one side; whole sum is 1     */
+void blur_gaussian_slopes(double sigma_px, int radius, double *slopes); /* their derivatives by sigma_px                */
 void blur_taps(const blur_desc *d, int radius, double *taps);       /* of a uniform blur, by its method                */
+void blur_slopes(const blur_desc *d, int radius, double *slopes);
 double blur_scale_at(const blur_desc *d, double y, double x);       /* sigma at a pixel of the field / sigma           */
 double blur_largest_scale(const blur_desc *d);                      /* in the corners                                  */
 enum { BLUR_MAX_SIGMA_PX = 1000 };                                  /* of the FIR methods, in the corners              */
@@ -23,4 +25,5 @@ typedef struct deriche {
     double a0, a1, a2, a3, b1, b2;
 } deriche;
 deriche deriche_plan(double alpha);
+deriche deriche_slope(double alpha); /* derivatives of the coefficients by alpha */
 #endif

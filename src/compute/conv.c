@@ -10,11 +10,14 @@
 /* One core of a Xeon of 2.5 GHz with AVX-512; the choice needs ratios only.  Doubles: half as many in a register. */
 const conv_machine conv_core = {
     .direct_flops = 50e9 * sizeof(float) / sizeof(real),
+    .short_flops = 2e9,
     .separable_flops = 22e9 * sizeof(float) / sizeof(real),
     .spectrum_flops = 45e9 * sizeof(float) / sizeof(real),
+    .window_flops = 110e9 * sizeof(float) / sizeof(real),
     .fft_scale = 1.3 * sizeof(real) / sizeof(float), /* beside the table: rows in and out, order of frequencies */
     .bytes_per_s = 12e9,
     .row_s = 20e-9,
+    .turn_s = 0.5e-9,
 };
 
 /* --- sizes of FFTs ---------------------------------------------------------------------------------------------------
@@ -101,6 +104,36 @@ static void describe_fft(const conv_desc *d, conv_info *info)
     double spectrum = sizeof(real) * (double)conv_spectrum_reals(info), flight = (double)conv_fft_frames(d) * (d->nchan_in + d->nchan_out);
     info->bytes_held = spectrum * products_per_frequency(d);
     info->bytes_thread = spectrum * (flight + 2) + sizeof(real) * n; /* frames in flight; one frame before and after its rows and columns */
+    if (d->differentiate) {
+        info->tape = conv_spectrum_reals(info) * d->nchan_in;
+        info->bytes_thread += spectrum * ((d->kt - 1) * (double)d->nchan_out + 2 * products_per_frequency(d)); /* the latter in double */
+    }
+}
+
+/* --- turned frames: window, and the adjoints of all but FFT -------------------------------------------------------------- */
+static double window_pixels(const conv_desc *d) /* of input and output, all channels of a group */
+{
+    double in = (double)(d->nchan_in / d->groups) * (d->tile_ny + d->ky - 1.0) * (d->tile_nx + d->kx - 1.0);
+    return in + (double)(d->nchan_out / d->groups) * d->tile_ny * d->tile_nx;
+}
+
+static double window_reals(const conv_desc *d, int steps)
+{
+    return window_pixels(d) * (steps + d->kt - 1);
+}
+
+enum { NEAR = 1 << 19 }; /* reals */
+
+int conv_window_steps(const conv_desc *d)
+{
+    return d->max_nt > CONV_WINDOW_SHORT && window_reals(d, CONV_WINDOW_LONG) <= NEAR ? CONV_WINDOW_LONG : CONV_WINDOW_SHORT;
+}
+
+static double window_bytes_thread(const conv_desc *d)
+{
+    enum { LANES = 16 };
+    double lanes = d->differentiate ? LANES * (double)conv_kernel_reals(d) / d->groups : 0;
+    return sizeof(real) * (window_reals(d, conv_window_steps(d)) + lanes);
 }
 
 conv_info conv_describe(const conv_desc *d, enum conv_algorithm a, int nterm, int ntime)
@@ -122,10 +155,18 @@ conv_info conv_describe(const conv_desc *d, enum conv_algorithm a, int nterm, in
         info.bytes_per_frame = sizeof(real) * (read * d->kt * ntime + 2 * along * nterm + pixels * d->nchan_out);
         info.bytes_held = sizeof(real) * ((double)ntime * d->kt + (double)nterm * (d->ky + d->kx));
         info.bytes_thread = sizeof(real) * read * (1 + (double)((nterm + d->nchan_out - 1) / d->nchan_out));
+    } else if (a == CONV_WINDOW) {
+        info.flop_per_frame = 2 * pixels * taps * d->nchan_out * (d->nchan_in / d->groups);
+        info.bytes_held = sizeof(real) * (double)conv_kernel_reals(d);
+        info.bytes_thread = window_bytes_thread(d);
     } else {
         info.flop_per_frame = 2 * pixels * taps * d->nchan_out * (d->nchan_in / d->groups);
         info.bytes_held = sizeof(real) * taps * d->nchan_out * (d->nchan_in / d->groups);
         info.bytes_thread = sizeof(int64_t) * taps * (d->nchan_in / d->groups);
+    }
+    if (d->differentiate) {
+        info.bytes_held += sizeof(real) * (double)conv_kernel_reals(d) * (a == CONV_WINDOW ? 1 : 2);
+        info.bytes_thread += a == CONV_WINDOW ? 0 : window_bytes_thread(d);
     }
     return info;
 }
@@ -141,23 +182,33 @@ double conv_seconds(const conv_desc *d, const conv_info *info, const conv_machin
     if (info->algorithm == CONV_SEPARABLE) {
         return info->flop_per_frame / m->separable_flops + info->rank * 3.0 * d->tile_ny * m->row_s;
     }
-    return info->flop_per_frame / m->direct_flops + rows * m->row_s;
+    if (info->algorithm == CONV_WINDOW) { /* full speed with 4 outputs and more that share what is loaded; every number is turned once */
+        int together = d->nchan_out / d->groups;
+        double share = together >= 4 ? 1 : together >= 2 ? 0.6 : 0.35;
+        return info->flop_per_frame / (share * m->window_flops) + d->groups * window_pixels(d) * m->turn_s;
+    }
+    enum { SHORT_ROW = 16 }; /* rows that fill no register are done a pixel at a time */
+    double speed = d->tile_nx < SHORT_ROW ? m->short_flops : m->direct_flops;
+    return info->flop_per_frame / speed + rows * m->row_s;
 }
 
 conv_info conv_choose(const conv_desc *d, const conv_machine *m, const real *kernel, conv_factors **factors)
 {
     enum { MOST_TERMS = 8 }; /* of one pair; beyond, the others win */
     *factors = NULL;
-    if (d->algorithm == CONV_FFT || d->algorithm == CONV_DIRECT) {
+    if (d->algorithm == CONV_FFT || d->algorithm == CONV_DIRECT || d->algorithm == CONV_WINDOW) {
         return conv_describe(d, d->algorithm, 0, 0);
     }
     int every = d->kt * d->ky < d->kt * d->kx ? d->kt * d->ky : d->kt * d->kx; /* enough for any kernel */
-    conv_factors *f = conv_factor(d, kernel, d->algorithm == CONV_SEPARABLE ? every : MOST_TERMS);
+    conv_factors *f = d->varies && d->algorithm == CONV_AUTO ? NULL : conv_factor(d, kernel, d->algorithm == CONV_SEPARABLE ? every : MOST_TERMS);
     ASSERT(f || d->algorithm != CONV_SEPARABLE);
     conv_info best = conv_describe(d, CONV_DIRECT, 0, 0);
     if (d->algorithm == CONV_AUTO) {
         conv_info fft = conv_describe(d, CONV_FFT, 0, 0);
         best = conv_seconds(d, &fft, m) < conv_seconds(d, &best, m) ? fft : best;
+        conv_info window = conv_describe(d, CONV_WINDOW, 0, 0);
+        bool near = window_reals(d, CONV_WINDOW_SHORT) <= NEAR;
+        best = near && conv_seconds(d, &window, m) < conv_seconds(d, &best, m) ? window : best;
     }
     if (f) {
         conv_info separable = conv_describe(d, CONV_SEPARABLE, f->nterm, f->ntime);

@@ -16,12 +16,21 @@ static inline int64_t conv_spectrum_reals(const conv_info *info)
     return 2 * ((frequencies + CONV_BLOCK - 1) / CONV_BLOCK) * CONV_BLOCK;
 }
 
+/* WINDOW: steps that pass together, long blocks where they stay in a cache. */
+enum { CONV_WINDOW_LONG = 192, CONV_WINDOW_SHORT = 48 };
+int conv_window_steps(const conv_desc *d);
+static inline int64_t conv_kernel_reals(const conv_desc *d) /* kernel without bias */
+{
+    return (int64_t)d->nchan_out * (d->nchan_in / d->groups) * d->kt * d->ky * d->kx;
+}
+
 /* Speed of a processor (one core of a CPU) in the inner loops of each algorithm; sets the choice, never the result. */
 typedef struct conv_machine {
-    double direct_flops, separable_flops, spectrum_flops; /* sustained FLOP/s                          */
+    double direct_flops, short_flops, separable_flops, spectrum_flops, window_flops; /* sustained FLOP/s; short: DIRECT on very small maps */
     double fft_scale;                                     /* times the built-in FFT table              */
     double bytes_per_s;                                   /* arrays that do not stay in the nearest cache */
     double row_s;                                         /* overhead of one filtered row of pixels     */
+    double turn_s;                                        /* WINDOW: to turn one number                 */
 } conv_machine;
 
 extern const conv_machine conv_core; /* one core of a CPU: what the choice is made by, so that a plan is the same on every backend */

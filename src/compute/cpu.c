@@ -53,6 +53,16 @@ static void cpu_fill(backend *be, dreal *to, real value, int64_t n)
     }
 }
 
+static void cpu_add(backend *be, dreal *to_, const dreal *what_, int64_t n)
+{
+    (void)be;
+    real *restrict to = host(to_);
+    const real *restrict what = host_const(what_);
+    for (int64_t i = 0; i < n; i++) {
+        to[i] += what[i];
+    }
+}
+
 static void cpu_sync(backend *be)
 {
     (void)be;
@@ -144,18 +154,88 @@ static void edge_plane(real *p, const view *x, const grid_tile *tile, int field_
     }
 }
 
-static void cpu_edge(backend *be, int nt, view x, int field_ny, int field_nx)
+/* --- adjoints of the borders ------------------------------------------------------------------------------------------ */
+static void cpu_take(backend *be, int nrect, const grid_rect *rect, int nt, view x, dreal *buffer)
+{
+    cpu_pack(be, nrect, rect, nt, x, buffer);
+    for (int r = 0; r < nrect; r++) {
+        const grid_rect *q = &rect[r];
+        for (int i = 0; i < nt * x.nchan; i++) {
+            real *at = cpu_plane(x, q->leaf, i / x.nchan, i % x.nchan) + q->y * x.row_stride + q->x;
+            for (int y = 0; y < q->ny; y++) {
+                memset(at + y * x.row_stride, 0, (size_t)q->nx * sizeof(real));
+            }
+        }
+    }
+}
+
+/* One rectangle after the other: a pixel near a corner stands in several, and is summed in their order. */
+static void cpu_unpack_add(backend *be, int nrect, const grid_rect *rect, int nt, view x, const dreal *buffer)
 {
     (void)be;
+    for (int r = 0; r < nrect; r++) {
+        const grid_rect *q = &rect[r];
+        const real *from = host_const(buffer) + q->offset * nt * x.nchan;
+        for (int i = 0; i < nt * x.nchan; i++) {
+            real *at = cpu_plane(x, q->leaf, i / x.nchan, i % x.nchan) + q->y * x.row_stride + q->x;
+            for (int y = 0; y < q->ny; y++, from += q->nx) {
+                for (int k = 0; k < q->nx; k++) {
+                    at[y * x.row_stride + k] += from[k];
+                }
+            }
+        }
+    }
+}
+
+/* edge_plane backwards: whole rows above and below first, then left and right. */
+static void edge_plane_back(real *p, const view *x, const grid_tile *tile, int field_ny, int field_nx)
+{
+    int h = x->halo, lowest = -tile->y0, highest = field_ny - 1 - tile->y0, leftmost = -tile->x0, rightmost = field_nx - 1 - tile->x0;
+    for (int y = -h; y < tile->ny + h; y++) {
+        if (y < lowest || y > highest) {
+            real *from = p + y * x->row_stride, *to = p + (y < lowest ? lowest : highest) * x->row_stride;
+            for (int i = -h; i < tile->nx + h; i++) {
+                to[i] += from[i];
+                from[i] = 0;
+            }
+        }
+    }
+    for (int y = lowest > -h ? lowest : -h; y <= highest && y < tile->ny + h; y++) {
+        real *row = p + y * x->row_stride;
+        for (int i = -h; i < leftmost; i++) {
+            row[leftmost] += row[i];
+            row[i] = 0;
+        }
+        for (int i = rightmost + 1; i < tile->nx + h; i++) {
+            row[rightmost] += row[i];
+            row[i] = 0;
+        }
+    }
+}
+
+static void edge_leaves(view x, int nt, int field_ny, int field_nx, void (*each)(real *, const view *, const grid_tile *, int, int))
+{
     for (int l = 0; l < x.nleaf; l++) {
         const grid_tile *tile = &x.tile[l];
         if (tile->y0 >= x.halo && tile->x0 >= x.halo && tile->y0 + tile->ny + x.halo <= field_ny && tile->x0 + tile->nx + x.halo <= field_nx) {
             continue;
         }
         for (int i = 0; i < nt * x.nchan; i++) {
-            edge_plane(cpu_plane(x, l, i / x.nchan, i % x.nchan), &x, tile, field_ny, field_nx);
+            each(cpu_plane(x, l, i / x.nchan, i % x.nchan), &x, tile, field_ny, field_nx);
         }
     }
+}
+
+static void cpu_edge(backend *be, int nt, view x, int field_ny, int field_nx)
+{
+    (void)be;
+    edge_leaves(x, nt, field_ny, field_nx, edge_plane);
+}
+
+static void cpu_edge_back(backend *be, int nt, view x, int field_ny, int field_nx)
+{
+    (void)be;
+    edge_leaves(x, nt, field_ny, field_nx, edge_plane_back);
 }
 
 static const backend_ops cpu_ops = {
@@ -166,6 +246,7 @@ static const backend_ops cpu_ops = {
     .download = cpu_download,
     .move = cpu_move,
     .fill = cpu_fill,
+    .add = cpu_add,
     .sync = cpu_sync,
     .each_leaf = cpu_each_leaf,
     .pack = cpu_pack,
@@ -182,6 +263,10 @@ static const backend_ops cpu_ops = {
     .heat_step = cpu_heat_step,
     .scan = cpu_scan,
     .map = cpu_map,
+    .normalise = cpu_normalise,
+    .normalise_back = cpu_normalise_back,
+    .noise = cpu_noise,
+    .reserve = cpu_reserve,
     .combine = cpu_combine,
     .gain_step = cpu_gain_step,
     .gain_q = cpu_gain_q,
@@ -190,7 +275,29 @@ static const backend_ops cpu_ops = {
     .link_destroy = cpu_link_destroy,
     .link = cpu_link,
     .lif = cpu_lif,
-    .pixel_lif = cpu_pixel_lif,
+    .lif_back = cpu_lif_back,
+    .blur_set = cpu_blur_set,
+    .blur_set_taps = cpu_blur_set_taps,
+    .blur_back = cpu_blur_back,
+    .blur_back_par = cpu_blur_back_par,
+    .heat_step_back = cpu_heat_step_back,
+    .gain_step_back = cpu_gain_step_back,
+    .gain_convis_back = cpu_gain_convis_back,
+    .gain_q_back = cpu_gain_q_back,
+    .conv_taped = cpu_conv_taped,
+    .conv_set = cpu_conv_set,
+    .conv_back = cpu_conv_back,
+    .conv_start_back = cpu_conv_start_back,
+    .scan_back = cpu_scan_back,
+    .map_back = cpu_map_back,
+    .combine_back = cpu_combine_back,
+    .link_back = cpu_link_back,
+    .neuron = cpu_neuron,
+    .neuron_back = cpu_neuron_back,
+    .loss = cpu_loss,
+    .unpack_add = cpu_unpack_add,
+    .take = cpu_take,
+    .edge_back = cpu_edge_back,
 };
 
 backend *cpu_open(int nthread)

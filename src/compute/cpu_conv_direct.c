@@ -92,7 +92,16 @@ conv_direct *conv_direct_create(const conv_desc *d, int nthread, const real *ker
     p->ntap = d->nchan_in / d->groups * d->kt * d->ky * d->kx;
     p->nfour = nout / 4 * 4;
     p->weight = MEMORY_NEW(real, (size_t)d->nchan_out * (size_t)p->ntap);
-    for (int o = 0; o < d->nchan_out; o++) {
+    conv_direct_set(p, kernel);
+    p->nthread = nthread;
+    p->offset = MEMORY_NEW(int64_t, (size_t)nthread * (size_t)p->ntap);
+    return p;
+}
+
+void conv_direct_set(conv_direct *p, const real *kernel)
+{
+    int nout = p->desc.nchan_out / p->desc.groups;
+    for (int o = 0; o < p->desc.nchan_out; o++) {
         int within = o % nout;
         bool four = within < p->nfour;
         real *to = p->weight + (int64_t)(four ? o - within % 4 : o) * p->ntap + (four ? within % 4 : 0);
@@ -100,9 +109,6 @@ conv_direct *conv_direct_create(const conv_desc *d, int nthread, const real *ker
             to[(int64_t)n * (four ? 4 : 1)] = kernel[(int64_t)o * p->ntap + n];
         }
     }
-    p->nthread = nthread;
-    p->offset = MEMORY_NEW(int64_t, (size_t)nthread * (size_t)p->ntap);
-    return p;
 }
 
 void conv_direct_destroy(conv_direct *p)

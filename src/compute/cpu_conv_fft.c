@@ -5,44 +5,10 @@
  * Frequencies come in blocks of CONV_BLOCK: the kernel's spectra of a block, its past frames and up to CONV_FFT_FRAMES new ones lie
  * together and stay in the nearest caches while the sum runs.  Every frame has the same transforms and the same order of summation,
  * so its bits do not depend on the frames it came with.  FFTW_ESTIMATE on aligned arrays, for the same reason. */
-#include <fftw3.h>
-#include <omp.h>
-#include <string.h>
-
-#include "base/error.h"
-#include "base/memory.h"
-#include "compute/cpu_conv.h"
-#include "compute/cpu_vec.h"
-
-#ifdef CHIASM_DOUBLE
-#define FFTW(name) fftw_##name
-#else
-#define FFTW(name) fftwf_##name
-#endif
+#include "compute/cpu_conv_fft.h"
 
 /* Columns up to this length are faster from one array to another, longer ones in place (measured, FFTW 3.3.10 with ESTIMATE). */
 enum { LONGEST_OUT_OF_PLACE = 320 };
-enum { PAIR = 2 * CONV_BLOCK }; /* reals of a block of one spectrum */
-
-/* Working memory of one thread. */
-typedef struct fft_scratch {
-    real *frame;            /* [fft rows in use][fft_nx]                                         */
-    FFTW(complex) *half;    /* [fft_ny][nkx] transformed along rows only; large transforms: interleaved */
-    FFTW(complex) *interleaved; /* [fft_ny][nkx] as FFTW has it                                  */
-    real *in, *out;         /* [block][frames][channel][PAIR] of the frames in flight            */
-    real *past_and_new;     /* [kt - 1 + frames][nchan_in][PAIR] of one block                    */
-} fft_scratch;
-
-struct conv_fft {
-    conv_desc desc;
-    int ny, nx, nkx;        /* transform; frequencies along x                                    */
-    int rows;               /* of input that are not zero: tile_ny + ky - 1                      */
-    int nblock, frames;     /* frames: in flight, multiple of 4                                  */
-    real *kernel;           /* [block][nchan_out][nchan_in/groups][kt][PAIR], 1 / (ny nx) in it  */
-    FFTW(plan) rows_forward, columns_forward, columns_backward, rows_backward;
-    int nthread;
-    fft_scratch *scratch;   /* [nthread] */
-};
 
 static void scratch_create(const conv_fft *f, fft_scratch *s)
 {
@@ -73,11 +39,12 @@ static void make_plans(conv_fft *f)
 {
     const fft_scratch *s = &f->scratch[0];
     int ny = f->ny, nx = f->nx, nkx = f->nkx;
+    f->whole_forward = FFTW(plan_dft_r2c_2d)(ny, nx, s->frame, s->interleaved, FFTW_ESTIMATE);
     f->rows_forward = FFTW(plan_many_dft_r2c)(1, &nx, f->rows, s->frame, NULL, 1, nx, s->half, NULL, 1, nkx, FFTW_ESTIMATE);
     f->columns_forward = FFTW(plan_many_dft)(1, &ny, nkx, s->half, NULL, nkx, 1, s->interleaved, NULL, nkx, 1, FFTW_FORWARD, FFTW_ESTIMATE);
     f->columns_backward = FFTW(plan_many_dft)(1, &ny, nkx, s->interleaved, NULL, nkx, 1, s->half, NULL, nkx, 1, FFTW_BACKWARD, FFTW_ESTIMATE);
     f->rows_backward = FFTW(plan_many_dft_c2r)(1, &nx, f->desc.tile_ny, s->half, NULL, 1, nkx, s->frame, NULL, 1, nx, FFTW_ESTIMATE);
-    ASSERT(f->rows_forward && f->columns_forward && f->columns_backward && f->rows_backward);
+    ASSERT(f->whole_forward && f->rows_forward && f->columns_forward && f->columns_backward && f->rows_backward);
 }
 
 static void forward(const conv_fft *f, fft_scratch *s)
@@ -99,8 +66,7 @@ void conv_fft_transforms(const conv_fft *f)
     backward(f, &f->scratch[0]);
 }
 
-/* Between FFTW's order and blocks; blocks of one spectrum lie `stride` reals apart. */
-static void to_blocks(const conv_fft *f, const fft_scratch *s, real *to, int64_t stride)
+void conv_fft_to_blocks(const conv_fft *f, const fft_scratch *s, real *to, int64_t stride)
 {
     const real *from = (const real *)s->interleaved;
     for (int b = 0; b < f->nblock; b++, from += PAIR, to += stride) {
@@ -111,7 +77,7 @@ static void to_blocks(const conv_fft *f, const fft_scratch *s, real *to, int64_t
     }
 }
 
-static void from_blocks(const conv_fft *f, fft_scratch *s, const real *from, int64_t stride)
+void conv_fft_from_blocks(const conv_fft *f, fft_scratch *s, const real *from, int64_t stride)
 {
     real *to = (real *)s->interleaved;
     for (int b = 0; b < f->nblock; b++, to += PAIR, from += stride) {
@@ -123,13 +89,11 @@ static void from_blocks(const conv_fft *f, fft_scratch *s, const real *from, int
 }
 
 /* Tap (j, i) goes where result pixel (y, x) comes out at (y, x): input row 0 is conv_before(ky) above the tile. */
-static void kernel_spectra(conv_fft *f, const real *kernel)
+void conv_fft_set(conv_fft *f, const real *kernel)
 {
     const conv_desc *d = &f->desc;
     fft_scratch *s = &f->scratch[0];
     int nplane = d->nchan_out * (d->nchan_in / d->groups) * d->kt;
-    FFTW(plan) whole = FFTW(plan_dft_r2c_2d)(f->ny, f->nx, s->frame, s->interleaved, FFTW_ESTIMATE);
-    ASSERT(whole);
     for (int n = 0; n < nplane; n++) {
         memset(s->frame, 0, (size_t)f->ny * (size_t)f->nx * sizeof(real));
         for (int j = 0; j < d->ky; j++) {
@@ -138,15 +102,21 @@ static void kernel_spectra(conv_fft *f, const real *kernel)
                 s->frame[y * f->nx + x] = kernel[((int64_t)n * d->ky + j) * d->kx + i] / ((real)f->ny * (real)f->nx);
             }
         }
-        FFTW(execute)(whole);
-        to_blocks(f, s, f->kernel + (int64_t)n * PAIR, (int64_t)nplane * PAIR);
+        FFTW(execute)(f->whole_forward);
+        conv_fft_to_blocks(f, s, f->kernel + (int64_t)n * PAIR, (int64_t)nplane * PAIR);
     }
-    FFTW(destroy_plan)(whole);
 }
 
-conv_fft *conv_fft_create(const conv_desc *d, const conv_info *info, int nthread, const real *kernel)
+conv_fft *conv_fft_create(const conv_desc *d, const conv_info *info, int nthread, const real *kernel, const conv_fft *like)
 {
     conv_fft *f = MEMORY_NEW(conv_fft, 1);
+    if (like) {
+        *f = *like;
+        f->borrowed = true;
+        f->kernel = MEMORY_NEW(real, (int64_t)f->nblock * PAIR * d->nchan_out * (d->nchan_in / d->groups) * d->kt);
+        conv_fft_set(f, kernel);
+        return f;
+    }
     f->desc = *d;
     f->ny = info->fft_ny;
     f->nx = info->fft_nx;
@@ -162,14 +132,18 @@ conv_fft *conv_fft_create(const conv_desc *d, const conv_info *info, int nthread
         scratch_create(f, &f->scratch[i]);
     }
     make_plans(f);
-    kernel_spectra(f, kernel);
-    memset(f->scratch[0].interleaved, 0, (size_t)f->nblock * CONV_BLOCK * sizeof(FFTW(complex)));
+    if (d->differentiate) {
+        conv_fft_back_create(f);
+    }
+    conv_fft_set(f, kernel);
     return f;
 }
 
 void conv_fft_destroy(conv_fft *f)
 {
-    if (f) {
+    if (f && !f->borrowed) {
+        conv_fft_back_destroy(f);
+        FFTW(destroy_plan)(f->whole_forward);
         FFTW(destroy_plan)(f->rows_forward);
         FFTW(destroy_plan)(f->columns_forward);
         FFTW(destroy_plan)(f->columns_backward);
@@ -178,6 +152,8 @@ void conv_fft_destroy(conv_fft *f)
             scratch_destroy(&f->scratch[i]);
         }
         memory_free(f->scratch);
+    }
+    if (f) {
         memory_free(f->kernel);
         memory_free(f);
     }
@@ -241,8 +217,7 @@ static void combine_block(const conv_fft *f, int nt, const real *kernel, const r
     }
 }
 
-/* Spectra of all channels of frame t; to: first block of that frame, blocks `stride` apart.  What the leaf does not have is zero. */
-static void transform_frame(const conv_fft *f, fft_scratch *s, int leaf, int t, const view *x, real *to, int64_t stride)
+void conv_fft_input(const conv_fft *f, fft_scratch *s, int leaf, int t, const view *x, real *to, int64_t stride)
 {
     const conv_desc *d = &f->desc;
     int rows = x->tile[leaf].ny + d->ky - 1, columns = x->tile[leaf].nx + d->kx - 1;
@@ -256,14 +231,14 @@ static void transform_frame(const conv_fft *f, fft_scratch *s, int leaf, int t, 
             memset(row + n, 0, (size_t)(f->nx - n) * sizeof(real));
         }
         forward(f, s);
-        to_blocks(f, s, to + (int64_t)c * PAIR, stride);
+        conv_fft_to_blocks(f, s, to + (int64_t)c * PAIR, stride);
     }
 }
 
 static void result_frame(const conv_fft *f, fft_scratch *s, int leaf, int t, const view *y, const real *from, int64_t stride)
 {
     for (int o = 0; o < f->desc.nchan_out; o++) {
-        from_blocks(f, s, from + (int64_t)o * PAIR, stride);
+        conv_fft_from_blocks(f, s, from + (int64_t)o * PAIR, stride);
         backward(f, s);
         real *to = host(y->at) + leaf * y->leaf_stride + t * y->frame_stride + o * y->chan_stride;
         for (int r = 0; r < y->tile[leaf].ny; r++) {
@@ -272,29 +247,31 @@ static void result_frame(const conv_fft *f, fft_scratch *s, int leaf, int t, con
     }
 }
 
-static fft_scratch *scratch_of_thread(const conv_fft *f)
+fft_scratch *conv_fft_scratch(const conv_fft *f)
 {
     ASSERT(omp_get_thread_num() < f->nthread);
     return &f->scratch[omp_get_thread_num()];
 }
 
-/* state: [block][kt - 1][nchan_in][PAIR], oldest frame first; may be NULL when kt = 1. */
-void conv_fft_leaf(const conv_fft *f, int leaf, int nt, const view *x, real *state, const view *y)
+/* state: [block][kt - 1][nchan_in][PAIR], oldest frame first; may be NULL when kt = 1.  tape: spectra of the chunk's frames, as s->in holds those
+ * in flight: the frames that passed together one after the other; NULL: not wanted. */
+void conv_fft_leaf(const conv_fft *f, int leaf, int nt, const view *x, real *state, const view *y, real *tape)
 {
     const conv_desc *d = &f->desc;
-    fft_scratch *s = scratch_of_thread(f);
+    fft_scratch *s = conv_fft_scratch(f);
     int64_t in = (int64_t)d->nchan_in * PAIR, out = (int64_t)d->nchan_out * PAIR, past = (d->kt - 1) * in;
     int64_t kernel = (int64_t)d->nchan_out * (d->nchan_in / d->groups) * d->kt * PAIR;
     for (int t0 = 0; t0 < nt; t0 += f->frames) {
         int n = nt - t0 < f->frames ? nt - t0 : f->frames;
+        real *spectra = tape ? tape + (int64_t)t0 * f->nblock * in : s->in;
         for (int t = 0; t < n; t++) {
-            transform_frame(f, s, leaf, t0 + t, x, s->in + t * in, n * in);
+            conv_fft_input(f, s, leaf, t0 + t, x, spectra + t * in, n * in);
         }
         for (int b = 0; b < f->nblock; b++) {
             if (past > 0) {
                 memcpy(s->past_and_new, state + b * past, (size_t)past * sizeof(real));
             }
-            memcpy(s->past_and_new + past, s->in + b * n * in, (size_t)(n * in) * sizeof(real));
+            memcpy(s->past_and_new + past, spectra + b * n * in, (size_t)(n * in) * sizeof(real));
             combine_block(f, n, f->kernel + b * kernel, s->past_and_new + past, s->out + b * n * out);
             if (past > 0) {
                 memcpy(state + b * past, s->past_and_new + n * in, (size_t)past * sizeof(real));
@@ -308,9 +285,9 @@ void conv_fft_leaf(const conv_fft *f, int leaf, int nt, const view *x, real *sta
 
 void conv_fft_start(const conv_fft *f, int leaf, const view *x_first, real *state)
 {
-    fft_scratch *s = scratch_of_thread(f);
+    fft_scratch *s = conv_fft_scratch(f);
     int64_t in = (int64_t)f->desc.nchan_in * PAIR;
-    transform_frame(f, s, leaf, 0, x_first, s->in, in);
+    conv_fft_input(f, s, leaf, 0, x_first, s->in, in);
     for (int b = 0; b < f->nblock; b++) {
         for (int k = 0; k < f->desc.kt - 1; k++) {
             memcpy(state + ((int64_t)b * (f->desc.kt - 1) + k) * in, s->in + b * in, (size_t)in * sizeof(real));

@@ -1,5 +1,6 @@
 /* cpu_conv_separable.c - sums of (temporal x vertical x horizontal) filters: frames to one plane, along rows, then across rows. */
 #include <omp.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -126,5 +127,62 @@ void conv_separable_leaf(const conv_separable *p, int leaf, int nt, const view *
         const real *at = host(x->at) + leaf * x->leaf_stride + t * x->frame_stride + o / nout * nin * x->chan_stride;
         real *to = host(y->at) + leaf * y->leaf_stride + t * y->frame_stride + o * y->chan_stride;
         output(p, o, x, &x->tile[leaf], at, scratch, offset, to, y->row_stride);
+    }
+}
+
+/* Adds the adjoint of frame gy [ny][nx] of one output to plane `spread`, [ny + ky - 1] rows: first across rows into `tall`, then along them. */
+static void spread_term(const conv_separable *p, int term, const grid_tile *tile, const real *gy, int64_t gy_stride, real *tall, real *spread)
+{
+    const conv_desc *d = &p->desc;
+    const real *vertical = p->vertical + (int64_t)term * d->ky, *horizontal = p->horizontal + (int64_t)term * d->kx;
+    int rows = tile->ny + d->ky - 1;
+    memset(tall, 0, (size_t)(rows * p->width) * sizeof(real));
+    for (int r = 0; r < tile->ny; r++) {
+        for (int j = 0; j < d->ky; j++) {
+            real *to = tall + (int64_t)(r + d->ky - 1 - j) * p->width;
+            for (int x = 0; x < tile->nx; x++) {
+                to[x] += vertical[j] * gy[r * gy_stride + x];
+            }
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        for (int i = 0; i < d->kx; i++) {
+            real *to = spread + (int64_t)r * p->width + d->kx - 1 - i;
+            for (int x = 0; x < tile->nx; x++) {
+                to[x] += horizontal[i] * tall[(int64_t)r * p->width + x];
+            }
+        }
+    }
+}
+
+/* Adds to tile, halo and history frames of gx. */
+void conv_separable_back(const conv_separable *p, int leaf, int nt, const view *gy, const view *gx)
+{
+    const conv_desc *d = &p->desc;
+    const grid_tile *tile = &gy->tile[leaf];
+    int thread = omp_get_thread_num(), nin = d->nchan_in / d->groups, nout = d->nchan_out / d->groups;
+    int rows = tile->ny + d->ky - 1, columns = tile->nx + d->kx - 1;
+    ASSERT(thread < p->nthread);
+    real *spread = p->scratch + thread * (1 + p->most) * p->plane, *tall = spread + p->plane;
+    for (int i = 0; i < nt * d->nchan_out; i++) {
+        int t = i / d->nchan_out, o = i % d->nchan_out;
+        const real *from = host(gy->at) + leaf * gy->leaf_stride + t * gy->frame_stride + o * gy->chan_stride;
+        for (int n = p->first[o]; n < p->first[o + 1]; n++) {
+            if (n == p->first[o] || p->term[n].time != p->term[n - 1].time) {
+                memset(spread, 0, (size_t)(rows * p->width) * sizeof(real));
+            }
+            spread_term(p, n, tile, from, gy->row_stride, tall, spread);
+            bool last = n + 1 == p->first[o + 1] || p->term[n + 1].time != p->term[n].time;
+            for (int k = 0; last && k < d->kt; k++) {
+                real weight = p->time[(int64_t)p->term[n].time * d->kt + k];
+                real *to = host(gx->at) + leaf * gx->leaf_stride + (t - k) * gx->frame_stride + (o / nout * nin + p->term[n].in) * gx->chan_stride -
+                           conv_before(d->ky) * gx->row_stride - conv_before(d->kx);
+                for (int r = 0; r < rows; r++) {
+                    for (int x = 0; x < columns; x++) {
+                        to[r * gx->row_stride + x] += weight * spread[(int64_t)r * p->width + x];
+                    }
+                }
+            }
+        }
     }
 }

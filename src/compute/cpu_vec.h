@@ -23,4 +23,30 @@ static inline void vec_store(real *p, vec v)
 {
     *(vec_anywhere *)p = v;
 }
+
+/* r[i][l] becomes r[l][i]: halves, then quarters and so on change places. */
+#ifdef CHIASM_DOUBLE
+typedef int64_t vec_index __attribute__((vector_size(VEC_BYTES)));
+#else
+typedef int32_t vec_index __attribute__((vector_size(VEC_BYTES)));
+#endif
+static inline __attribute__((always_inline)) void vec_transpose(vec r[VEC])
+{
+#pragma GCC unroll 4
+    for (int s = VEC / 2; s > 0; s /= 2) {
+        vec_index low, high;
+        for (int l = 0; l < VEC; l++) {
+            low[l] = l & s ? VEC + l - s : l;
+            high[l] = l & s ? VEC + l : l + s;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < VEC; i++) {
+            if (!(i & s)) {
+                vec a = r[i], b = r[i + s];
+                r[i] = __builtin_shuffle(a, b, low);
+                r[i + s] = __builtin_shuffle(a, b, high);
+            }
+        }
+    }
+}
 #endif

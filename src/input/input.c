@@ -149,6 +149,16 @@ void input_check_unknown(input *in)
     check_unknown(in->root);
 }
 
+void input_accept(const input_node *n)
+{
+    for (int i = 0; n && i < n->nitem; i++) {
+        if (n->kind == NODE_MAP) {
+            tree_ask(n, n->items[i]->key);
+        }
+        input_accept(n->items[i]);
+    }
+}
+
 /* --- overrides and grafts: putting a node at a path --- */
 
 /* Index of the item of a list called `step`, by name or number; -1. */
@@ -283,8 +293,36 @@ void input_replace(input *in, const input_node *old, const input_node *with, con
 
 void input_set(input *in, const char *path, const char *yaml)
 {
-    const char *wrong = place(in, path, tree_parse_value(in, yaml, in->path));
+    input_node *value = tree_parse_value(in, yaml, in->path);
+    const char *wrong = place(in, path, value);
     ASSERT(!wrong);
+    asked_key *asked = value->key ? tree_asked(value->parent, value->key) : NULL;
+    if (asked) { /* the path that was read is not that of the new text */
+        asked->path = NULL;
+    }
+}
+
+void input_remove(input *in, const char *path)
+{
+    char *step = tree_text(in, "%s", path);
+    input_node *at = in->root;
+    while (at && step) {
+        char *dot = strchr(step, '.');
+        if (dot) {
+            *dot = '\0';
+        }
+        int i = at->kind == NODE_LIST ? find_item(at, step) : -1;
+        at = i >= 0 ? at->items[i] : at->kind == NODE_MAP ? tree_find(at, step) : NULL;
+        step = dot ? dot + 1 : NULL;
+    }
+    input_node *parent = at ? at->parent : NULL;
+    for (int i = 0, left = 0; parent && i < parent->nitem; i++) {
+        parent->items[left] = parent->items[i];
+        left += parent->items[i] != at;
+        if (i == parent->nitem - 1) {
+            parent->nitem = left;
+        }
+    }
 }
 
 /* --- reading --- */

@@ -91,14 +91,18 @@ void input_replace(input *in, const input_node *old, const input_node *with, con
 /* Puts a value at `path` without asking the overrides again: what the program settled, for input_effective to print ("model.preset",
  * "none" once its stages are written out). */
 void input_set(input *in, const char *path, const char *yaml);
+void input_remove(input *in, const char *path); /* a key that stands there or not */
 
 /* Reports every key of the tree that no table and no input_child ever asked for.  Call once, after all sections were read. */
 void input_check_unknown(input *in);
+/* Takes all keys below a node as known: of a section that another mode reads. */
+void input_accept(const input_node *n);
 
 /* The effective input: every key that was asked for with its value, defaults written out, in file order; reads back to the same run.
  * Values stand as they were written, but paths as they can be used from here.  A section that is not given is written with its
  * defaults when input_child or a KEY_NODE asked for it and input_fill got NULL and its path as `where`.  Owned by the input. */
 const char *input_effective(input *in);
+const char *input_portable(input *in); /* the same with absolute paths, for a file in another folder */
 const char *input_original(const input *in); /* text of the file as read */
 const char *input_path(const input *in);
 

@@ -59,6 +59,7 @@ struct input {
     char *original;            /* as read, ends in '\0' */
     size_t original_bytes;
     bool missing;
+    const char *here;          /* folder put before relative paths when the input is printed; NULL: none */
     bool incomplete;           /* missing, or cut by a syntax error: absent keys may well have been meant */
     input_node *root;          /* a mapping, always */
     const char **overrides;    /* [noverride] "--set a.b=c" */

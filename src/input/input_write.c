@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "input/input_tree.h"
@@ -59,11 +60,16 @@ static void write_text(FILE *f, const char *text)
     }
 }
 
+static void write_path(FILE *f, input *in, const char *path)
+{
+    write_text(f, in->here && path[0] != '/' ? tree_text(in, "%s/%s", in->here, path) : path);
+}
+
 static void write_scalar(FILE *f, const input_node *n)
 {
     const asked_key *asked = n->key ? tree_asked(n->parent, n->key) : NULL;
     if (asked && asked->path) {
-        write_text(f, asked->path);
+        write_path(f, n->in, asked->path);
     } else if (!tree_empty(n)) {
         write_text(f, n->text);
     }
@@ -159,18 +165,19 @@ static void write_value(FILE *f, const input_node *n, int column)
     }
 }
 
-static void write_default(FILE *f, const asked_key *a, int column)
+static void write_default(FILE *f, input *in, const asked_key *a, int column)
 {
     if (a->section) {
         write_value(f, a->section, column);
         return;
     }
-    const char *text = a->path ? a->path : a->fallback;
     fputc(' ', f);
-    if (text[0] == '[' && !a->path) {
-        fputs(text, f);
+    if (a->path) {
+        write_path(f, in, a->path);
+    } else if (a->fallback[0] == '[') {
+        fputs(a->fallback, f);
     } else {
-        write_text(f, text);
+        write_text(f, a->fallback);
     }
     fputc('\n', f);
 }
@@ -195,7 +202,7 @@ static void write_map(FILE *f, const input_node *n, int column, bool first_inlin
     for (int i = 0; i < n->nasked; i++) {
         if (printed_as_default(n, &n->asked[i])) {
             write_key(f, n->asked[i].name, column, here);
-            write_default(f, &n->asked[i], column);
+            write_default(f, n->in, &n->asked[i], column);
             here = false;
         }
     }
@@ -214,4 +221,13 @@ const char *input_effective(input *in)
     const char *copy = tree_text(in, "%s", text);
     free(text);
     return copy;
+}
+
+const char *input_portable(input *in)
+{
+    char here[4096];
+    in->here = getcwd(here, sizeof here) ? here : NULL;
+    const char *text = input_effective(in);
+    in->here = NULL;
+    return text;
 }

@@ -92,7 +92,7 @@ void npy_close(npy *a)
     *a = (npy){0};
 }
 
-static real element(const npy *a, const unsigned char *raw)
+static double element(const npy *a, const unsigned char *raw)
 {
     union {
         unsigned char byte[8];
@@ -112,15 +112,15 @@ static real element(const npy *a, const unsigned char *raw)
     }
     switch (a->kind) {
     case 'f':
-        return a->bytes == 4 ? (real)v.f4 : (real)v.f8;
+        return a->bytes == 4 ? (double)v.f4 : (double)v.f8;
     case 'i':
-        return a->bytes == 1 ? v.i1 : a->bytes == 2 ? v.i2 : a->bytes == 4 ? (real)v.i4 : (real)v.i8;
+        return a->bytes == 1 ? v.i1 : a->bytes == 2 ? v.i2 : a->bytes == 4 ? (double)v.i4 : (double)v.i8;
     default:
-        return a->bytes == 1 ? v.u1 : a->bytes == 2 ? v.u2 : a->bytes == 4 ? (real)v.u4 : (real)v.u8;
+        return a->bytes == 1 ? v.u1 : a->bytes == 2 ? v.u2 : a->bytes == 4 ? (double)v.u4 : (double)v.u8;
     }
 }
 
-bool npy_read(npy *a, int64_t first, int64_t count, real *values)
+bool npy_read(npy *a, int64_t first, int64_t count, double *values)
 {
     enum { PIECE = 4096 };
     unsigned char raw[PIECE * 8];

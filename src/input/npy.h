@@ -18,5 +18,5 @@ typedef struct npy {
 /* False: *why says what is wrong with the file (static text).  Elements must be in C order. */
 bool npy_open(npy *a, const char *path, const char **why);
 void npy_close(npy *a);
-bool npy_read(npy *a, int64_t first, int64_t count, real *values); /* false: the file ends or cannot be read */
+bool npy_read(npy *a, int64_t first, int64_t count, double *values); /* false: the file ends or cannot be read */
 #endif

@@ -10,11 +10,11 @@
 
 const stimulus_type *const stimulus_types[] = {
     &type_uniform, &type_grating, &type_bar, &type_flash, &type_chirp, &type_switching, &type_checkerboard, &type_sparse,
-    &type_pink, &type_dots, &type_looming, &type_movie, &type_image, &type_dataset, &type_npy, &type_natural,
+    &type_pink, &type_dots, &type_looming, &type_movie, &type_image, &type_dataset, &type_npy, &type_natural, &type_ran1,
 };
 const int stimulus_ntype = sizeof stimulus_types / sizeof stimulus_types[0];
 #define TYPE_WORDS                                                                                                              \
-    "uniform|grating|bar|flash|chirp|contrast_switching|checkerboard|sparse_noise|pink_noise|dots|looming|movie|image|dataset|npy|natural"
+    "uniform|grating|bar|flash|chirp|contrast_switching|checkerboard|sparse_noise|pink_noise|dots|looming|movie|image|dataset|npy|natural|ran1_noise"
 
 static const key_spec common_keys[] = {
     WORD_KEY(part_settings, type, "type", NULL, TYPE_WORDS, "what is shown; `chiasm help TYPE` lists its keys"),
@@ -53,6 +53,9 @@ const help_topic stimulus_topics[] = {
     TOPIC("image", "image file", NULL, image_keys),
     TOPIC("dataset", "frames of an HDF5 dataset", NULL, dataset_keys),
     TOPIC("npy", "frames of a NumPy array", NULL, npy_keys),
+    TOPIC("ran1_noise", "white noise of the serial generator ran1: published checkerboards and flicker from their seeds",
+          "Every rank draws all frames up to the last one it shows, once, in order, and keeps a bit (gaussian: a number) for each check shown.\n"
+          "running_seed -10000, frozen_seed -20000, checks [200, 150], order xy: checkerboards of Liu et al., Nat. Commun. 8:149, 2017.", ran1_keys),
     TOPIC("natural", "image seen by an eye that makes microsaccades and drifts", NULL, natural_keys),
 };
 const int stimulus_ntopic = sizeof stimulus_topics / sizeof stimulus_topics[0];

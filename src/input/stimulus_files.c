@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "cluster/store.h"
+#include "input/dataset.h"
 #include "input/image.h"
 #include "input/movie.h"
 #include "input/npy.h"
@@ -12,16 +12,15 @@
 /* Frames of any source; one struct for all four types, so that they share all but reading. */
 typedef struct film {
     const char *file;
-    double rate_hz, start_s, frame_s, range;
+    double rate_hz, start_s, frame_s, range, black;
     int axes;
     bool loop;
     screen screen;
     movie *movie;
     image image;
-    npy npy;
-    store *store;
-    char *path, *name; /* of a dataset: file and array */
-    real *turned;     /* frame of a dataset as it is stored, when x comes first */
+    dataset *data;
+    double *block; /* of an array: frames [block0, block0 + nblock) as they are stored */
+    int64_t block0, nblock, block_frames;
     int ny, nx;
     int64_t nframe;
     real *luma;     /* of the frame read last */
@@ -29,12 +28,15 @@ typedef struct film {
     bool (*read)(struct film *f, int64_t frame, real *luma, char *why, size_t size);
 } film;
 
-enum { AXES_TYX, AXES_TXY };
+/* Orders of the dimensions, slowest first; bars have no y (one row) or no x, full-field flicker has neither. */
+#define AXES_WORDS "tyx|txy|ytx|yxt|xty|xyt|tx|xt|ty|yt|t"
+static const char *const axes_words[] = {"tyx", "txy", "ytx", "yxt", "xty", "xyt", "tx", "xt", "ty", "yt", "t"};
 
 #define FRAMES_KEYS                                                                                                                  \
     NUMBER_KEY(film, frame_s, "frame_duration", "s", "0 s", 0, INFINITY, "time of a frame; 0: one step"),                            \
-        NUMBER_KEY(film, range, "range", "", "1", 1e-30, INFINITY, "value that counts as luminance 1 (255 for 0..255 data)"),        \
-        WORD_KEY(film, axes, "axes", "tyx", "tyx|txy", "order of the dimensions, slowest first"),                                    \
+        NUMBER_KEY(film, range, "range", "", "1", -1e30, 1e30, "value that counts as luminance 1 (255 for 0..255 data)"),            \
+        NUMBER_KEY(film, black, "black", "", "0", -1e30, 1e30, "value that counts as luminance 0 (-1 for +-1 data)"),                \
+        WORD_KEY(film, axes, "axes", "tyx", AXES_WORDS, "order of the dimensions, slowest first (MATLAB: its own order reversed)"),  \
         FLAG_KEY(film, loop, "loop", "false", "begin again after the last frame"), SCREEN_KEYS(film, "pixels")
 
 const key_spec movie_keys[MOVIE_NKEY] = {
@@ -45,8 +47,9 @@ const key_spec movie_keys[MOVIE_NKEY] = {
     SCREEN_KEYS(film, "field"),
 };
 const key_spec image_keys[IMAGE_NKEY] = {PATH_KEY(film, file, "file", "PNG, or any that libav reads"), SCREEN_KEYS(film, "field")};
-const key_spec dataset_keys[DATASET_NKEY] = {PATH_KEY(film, file, "file", "FILE.h5:/NAME of an array of three dimensions"), FRAMES_KEYS};
-const key_spec npy_keys[NPY_NKEY] = {PATH_KEY(film, file, "file", "NumPy array of three dimensions"), FRAMES_KEYS};
+const key_spec dataset_keys[DATASET_NKEY] = {
+    PATH_KEY(film, file, "file", "FILE.h5:/NAME (also .mat v7.3), FILE.npy, or text with one frame a line"), FRAMES_KEYS};
+const key_spec npy_keys[NPY_NKEY] = {PATH_KEY(film, file, "file", "NumPy array"), FRAMES_KEYS};
 
 /* --- frames -------------------------------------------------------------------------------------------------------------- */
 static const real *film_frame(stimulus_part *p, int64_t frame)
@@ -88,14 +91,9 @@ static void film_close(stimulus_part *p)
     film *f = p->own;
     memory_free(f->luma);
     memory_free(f->image.luma);
-    memory_free(f->path);
-    memory_free(f->name);
-    memory_free(f->turned);
+    memory_free(f->block);
     movie_close(f->movie);
-    npy_close(&f->npy);
-    if (f->store) {
-        store_close_read(f->store);
-    }
+    dataset_close(f->data);
     screen_close(&f->screen);
 }
 
@@ -186,94 +184,118 @@ static void image_draw(stimulus_part *p, int64_t step, const canvas *c)
 const stimulus_type type_image = {"image", sizeof(film), image_keys, IMAGE_NKEY, open_image, film_close, image_picture, image_draw, KEEP_HELD};
 
 /* --- arrays -------------------------------------------------------------------------------------------------------------- */
-/* Numbers as stored to luminance, rows first; NaN and infinity are found here. */
-static bool array_take(film *f, const real *stored, real *luma, char *why, size_t size)
+/* Frames are read many at a time, more of them when time is not the slowest dimension and a frame lies all over the file. */
+enum { BLOCK_NUMBERS = 1 << 16, BLOCK_NUMBERS_SCATTERED = 1 << 20 };
+
+/* Where the dimensions are: of letter t, y or x, -1: none. */
+static int dimension_of(const film *f, char letter)
 {
-    real scale = (real)(1 / f->range);
+    const char *at = strchr(axes_words[f->axes], letter);
+    return at ? (int)(at - axes_words[f->axes]) : -1;
+}
+
+static bool read_block(film *f, int64_t frame)
+{
+    int time = dimension_of(f, 't');
+    dataset_info info = dataset_look(f->data);
+    int64_t start[DATASET_MAX_RANK] = {0};
+    f->block0 = frame / f->block_frames * f->block_frames;
+    f->nblock = 0;
+    start[time] = f->block0;
+    info.dims[time] = f->nframe - f->block0 < f->block_frames ? f->nframe - f->block0 : f->block_frames;
+    if (!dataset_read(f->data, start, info.dims, f->block)) {
+        return false;
+    }
+    f->nblock = info.dims[time];
+    return true;
+}
+
+/* Numbers as stored to luminance, rows first; NaN and infinity are found here. */
+static bool array_fetch(film *f, int64_t frame, real *luma, char *why, size_t size)
+{
+    if ((frame < f->block0 || frame >= f->block0 + f->nblock) && !read_block(f, frame)) {
+        snprintf(why, size, "cannot be read");
+        return false;
+    }
+    dataset_info info = dataset_look(f->data);
+    int64_t stride[DATASET_MAX_RANK + 1] = {0}, step = 1; /* the last is that of a dimension that is not there */
+    info.dims[dimension_of(f, 't')] = f->nblock;
+    for (int i = info.rank - 1; i >= 0; i--) {
+        stride[i] = step;
+        step *= info.dims[i];
+    }
+    int in_y = dimension_of(f, 'y'), in_x = dimension_of(f, 'x');
+    int64_t step_y = stride[in_y < 0 ? DATASET_MAX_RANK : in_y], step_x = stride[in_x < 0 ? DATASET_MAX_RANK : in_x];
+    const double *stored = f->block + (frame - f->block0) * stride[dimension_of(f, 't')];
+    double scale = 1 / (f->range - f->black);
     for (int y = 0; y < f->ny; y++) {
         for (int x = 0; x < f->nx; x++) {
-            real v = stored[f->axes == AXES_TXY ? (size_t)x * (size_t)f->ny + (size_t)y : (size_t)y * (size_t)f->nx + (size_t)x];
+            double v = stored[y * step_y + x * step_x];
             if (!isfinite(v)) {
-                snprintf(why, size, "row %d, column %d is %f", y, x, (double)v);
+                snprintf(why, size, "row %d, column %d is %f", y, x, v);
                 return false;
             }
-            luma[(size_t)y * (size_t)f->nx + (size_t)x] = v * scale;
+            luma[(size_t)y * (size_t)f->nx + (size_t)x] = (real)((v - f->black) * scale);
         }
     }
     return true;
 }
 
-static bool npy_fetch(film *f, int64_t frame, real *luma, char *why, size_t size)
-{
-    int64_t n = (int64_t)f->ny * f->nx;
-    if (!npy_read(&f->npy, frame * n, n, f->turned)) {
-        snprintf(why, size, "cannot be read");
-        return false;
-    }
-    return array_take(f, f->turned, luma, why, size);
-}
-
-static bool dataset_fetch(film *f, int64_t frame, real *luma, char *why, size_t size)
-{
-    int64_t start[3] = {frame, 0, 0}, count[3] = {1, f->axes == AXES_TXY ? f->nx : f->ny, f->axes == AXES_TXY ? f->ny : f->nx};
-    if (!store_read(f->store, f->name, STORE_REAL, start, count, f->turned)) {
-        snprintf(why, size, "cannot be read");
-        return false;
-    }
-    return array_take(f, f->turned, luma, why, size);
-}
-
-static bool array_ready(stimulus_part *p, int rank, const int64_t *dims, input *in, const input_node *at)
+static bool array_ready(stimulus_part *p, input *in, const input_node *at)
 {
     film *f = p->own;
-    if (rank != 3 || dims[0] < 1 || dims[1] < 1 || dims[2] < 1 || dims[1] > 1 << 20 || dims[2] > 1 << 20) {
-        input_problem(in, input_child(at, "file"), "%s has %d dimensions; frames need three [time, y, x] (see axes), none empty", f->file, rank);
+    dataset_info info = dataset_look(f->data);
+    const char *axes = axes_words[f->axes];
+    bool good = info.rank == (int)strlen(axes) && info.count > 0;
+    for (int i = 0; good && i < info.rank; i++) {
+        good = axes[i] == 't' || info.dims[i] <= 1 << 20;
+    }
+    if (!good) {
+        input_problem(in, input_child(at, "file"), "%s has %d dimensions and %lld numbers; axes: %s asks for %d, none empty", f->file, info.rank,
+                      (long long)info.count, axes, (int)strlen(axes));
         return false;
     }
-    f->nframe = dims[0];
-    f->ny = (int)dims[f->axes == AXES_TXY ? 2 : 1];
-    f->nx = (int)dims[f->axes == AXES_TXY ? 1 : 2];
-    f->turned = MEMORY_NEW(real, (size_t)f->ny * (size_t)f->nx);
+    if (f->range == f->black) {
+        input_problem(in, at, "range and black are both %g; give the values of luminance 1 and 0", f->range);
+        return false;
+    }
+    int time = dimension_of(f, 't'), y = dimension_of(f, 'y'), x = dimension_of(f, 'x');
+    f->nframe = info.dims[time];
+    f->ny = y < 0 ? 1 : (int)info.dims[y];
+    f->nx = x < 0 ? 1 : (int)info.dims[x];
+    int64_t one = (int64_t)f->ny * f->nx, many = (time == 0 ? BLOCK_NUMBERS : BLOCK_NUMBERS_SCATTERED) / one;
+    f->block_frames = many < 1 ? 1 : many < f->nframe ? many : f->nframe;
+    f->block = MEMORY_NEW(double, f->block_frames *one);
+    f->read = array_fetch;
     f->frame_s = f->frame_s > 0 ? f->frame_s : p->where.step_s;
     p->natural_nstep = f->loop ? INT64_MAX : (int64_t)ceil((double)f->nframe * f->frame_s / p->where.step_s - 1e-6);
     snprintf(p->note, sizeof p->note, "%.80s, %d x %d, %lld frames of %g s", f->file, f->nx, f->ny, (long long)f->nframe, f->frame_s);
     return film_ready(f, p, in, at);
 }
 
-static bool open_npy(stimulus_part *p, input *in, const input_node *at)
+static bool open_array(stimulus_part *p, input *in, const input_node *at)
 {
     film *f = p->own;
+    char why[512];
+    f->data = dataset_open(f->file, why, sizeof why);
+    if (!f->data) {
+        input_problem(in, input_child(at, "file"), "%s", why);
+        return false;
+    }
+    return array_ready(p, in, at);
+}
+
+static bool open_npy(stimulus_part *p, input *in, const input_node *at)
+{
+    const film *f = p->own;
     const char *why;
-    if (!npy_open(&f->npy, f->file, &why)) {
+    npy trial;
+    if (!npy_open(&trial, f->file, &why)) {
         input_problem(in, input_child(at, "file"), "%s %s", f->file, why);
         return false;
     }
-    f->read = npy_fetch;
-    return array_ready(p, f->npy.rank, f->npy.dims, in, at);
-}
-
-static bool open_dataset(stimulus_part *p, input *in, const input_node *at)
-{
-    film *f = p->own;
-    const char *colon = strstr(f->file, ":/"), *why = NULL;
-    if (!colon) {
-        input_problem(in, input_child(at, "file"), "'%s' names no dataset; give FILE.h5:/NAME", f->file);
-        return false;
-    }
-    f->path = memory_text("%.*s", (int)(colon - f->file), f->file);
-    f->name = memory_text("%s", colon + 1);
-    f->store = store_open_read(f->path, &why);
-    if (!f->store) {
-        input_problem(in, input_child(at, "file"), "%s: %s", f->path, why);
-        return false;
-    }
-    store_info info = store_look(f->store, f->name);
-    if (!info.found) {
-        input_problem(in, input_child(at, "file"), "%s has no dataset %s", f->path, f->name);
-        return false;
-    }
-    f->read = dataset_fetch;
-    return array_ready(p, info.rank, info.dims, in, at);
+    npy_close(&trial);
+    return open_array(p, in, at);
 }
 
 static int64_t array_picture(stimulus_part *p, int64_t step)
@@ -290,5 +312,5 @@ static void array_draw(stimulus_part *p, int64_t step, const canvas *c)
 }
 
 const stimulus_type type_dataset = {
-    "dataset", sizeof(film), dataset_keys, DATASET_NKEY, open_dataset, film_close, array_picture, array_draw, KEEP_ALL};
+    "dataset", sizeof(film), dataset_keys, DATASET_NKEY, open_array, film_close, array_picture, array_draw, KEEP_ALL};
 const stimulus_type type_npy = {"npy", sizeof(film), npy_keys, NPY_NKEY, open_npy, film_close, array_picture, array_draw, KEEP_ALL};

@@ -184,14 +184,14 @@ void screen_draw(screen *s, const stimulus_part *p, const real *source, double e
 enum {
     UNIFORM_NKEY = 1, GRATING_NKEY = 8, BAR_NKEY = 11, FLASH_NKEY = 3, CHIRP_NKEY = 7, SWITCHING_NKEY = 7, CHECKERBOARD_NKEY = 9,
     SPARSE_NKEY = 5, PINK_NKEY = 10, DOTS_NKEY = 8, LOOMING_NKEY = 6, MOVIE_NKEY = 4 + SCREEN_NKEY, IMAGE_NKEY = 1 + SCREEN_NKEY,
-    DATASET_NKEY = 5 + SCREEN_NKEY, NPY_NKEY = 5 + SCREEN_NKEY, NATURAL_NKEY = 9 + SCREEN_NKEY
+    DATASET_NKEY = 6 + SCREEN_NKEY, NPY_NKEY = 6 + SCREEN_NKEY, NATURAL_NKEY = 9 + SCREEN_NKEY, RAN1_NKEY = 14
 };
 extern const key_spec uniform_keys[UNIFORM_NKEY], grating_keys[GRATING_NKEY], bar_keys[BAR_NKEY], flash_keys[FLASH_NKEY], chirp_keys[CHIRP_NKEY],
     switching_keys[SWITCHING_NKEY], checkerboard_keys[CHECKERBOARD_NKEY], sparse_keys[SPARSE_NKEY], pink_keys[PINK_NKEY], dots_keys[DOTS_NKEY],
     looming_keys[LOOMING_NKEY], movie_keys[MOVIE_NKEY], image_keys[IMAGE_NKEY], dataset_keys[DATASET_NKEY], npy_keys[NPY_NKEY],
-    natural_keys[NATURAL_NKEY];
+    natural_keys[NATURAL_NKEY], ran1_keys[RAN1_NKEY];
 extern const stimulus_type type_uniform, type_grating, type_bar, type_flash, type_chirp, type_switching, type_checkerboard, type_sparse, type_pink,
-    type_dots, type_looming, type_movie, type_image, type_dataset, type_npy, type_natural;
+    type_dots, type_looming, type_movie, type_image, type_dataset, type_npy, type_natural, type_ran1;
 
 /* For tests that go through all types. */
 extern const stimulus_type *const stimulus_types[];

@@ -37,7 +37,14 @@ static void plan_world(model *m, const model_section *section, const input_node 
     w->pixels_per_deg = s->pixels_per_deg;
     w->seed = s->seed;
     w->grid = grid_plan(s->ny, s->nx, s->ntile_y, s->ntile_x);
+    w->grid.nseq = s->nseq > 0 ? s->nseq : 1;
+    w->grid.nnet = s->nnet > 0 ? s->nnet : 1;
+    w->fitted = s->fitted;
+    w->nfitted = s->nfitted;
+    w->differentiate = s->differentiate;
     grid_owned(&w->grid, s->rank, s->nrank, &w->first_leaf, &w->nleaf);
+    m->first_net = w->nleaf > 0 ? grid_network(&w->grid, w->first_leaf) : 0;
+    w->nnet = w->nleaf > 0 ? grid_network(&w->grid, w->first_leaf + w->nleaf - 1) - m->first_net + 1 : 1;
     m->tile = MEMORY_NEW(grid_tile, w->nleaf);
     for (int l = 0; l < w->nleaf; l++) {
         m->tile[l] = grid_tile_at(&w->grid, w->first_leaf + l);
@@ -64,6 +71,7 @@ model *model_create(const model_setup *setup)
     if (input_nproblem(in) == before) {
         model_plan_arrays(m);
         model_plan_borders(m);
+        model_plan_params(m);
     }
     if (input_nproblem(in) > before) {
         model_destroy(m);
@@ -79,8 +87,10 @@ void model_destroy(model *m)
     }
     if (m->be) {
         model_borders_destroy(m);
+        model_back_destroy(m);
         m->be->ops->release(m->be, m->state);
     }
+    model_params_destroy(m);
     for (int i = 0; i < m->noutput; i++) {
         if (m->be) {
             m->be->ops->release(m->be, m->output[i].data);
@@ -95,6 +105,9 @@ void model_destroy(model *m)
         for (int l = 0; s->spikes && l < m->world.nleaf; l++) {
             memory_free(s->spikes[l].item);
         }
+        for (int k = 0; k < STAGE_MAX_PARAM; k++) {
+            memory_free(s->given[k]);
+        }
         memory_free(s->spikes);
         memory_free(s->settings);
     }
@@ -104,11 +117,10 @@ void model_destroy(model *m)
 
 static view make_view(const model *m, const output *o)
 {
-    const grid *g = &m->world.grid;
     view v = {.at = o->data + o->hist * o->frame_stride + o->halo * o->row_stride + o->halo,
-              .tile = o->cells ? o->cells->tile : m->tile, .nleaf = m->world.nleaf, .nchan = o->nchan, .halo = o->halo, .leaf_stride = o->leaf_stride,
+              .tile = o->cells ? o->cells->tile : o->tile ? o->tile : m->tile, .nleaf = m->world.nleaf, .nchan = o->nchan, .halo = o->halo, .leaf_stride = o->leaf_stride,
               .frame_stride = o->frame_stride, .chan_stride = o->chan_stride, .row_stride = o->row_stride,
-              .pad_ny = o->cells ? 1 : g->tile_ny, .pad_nx = o->cells ? o->cells->pad : g->tile_nx};
+              .pad_ny = o->cells ? 1 : o->pad_ny, .pad_nx = o->cells ? o->cells->pad : o->pad_nx};
     if (o->passing && m->be->one_leaf_a_call) {
         v.leaf_stride = 0;
     }
@@ -123,24 +135,26 @@ void model_keep(model *m, int i)
 }
 
 /* Everything before step 0: histories at rest, states at their start. */
-static void start(model *m)
+void model_start(model *m)
 {
     const backend_ops *ops = m->be->ops;
-    for (int i = 0; i < m->noutput; i++) {
-        output *o = &m->output[i];
-        for (int l = 0; l < m->world.nleaf; l++) {
+    for (int l = 0; l < m->world.nleaf; l++) {
+        int net;
+        model_same_network(m, l, l + 1, &net);
+        for (int i = 0; i < m->noutput; i++) {
+            const output *o = &m->output[i];
             dreal *past = o->passing ? m->state + l * m->nstate + o->state_at : o->data + l * o->leaf_stride;
-            ops->fill(m->be, past, (real)(o->past == PAST_ZERO ? 0 : o->rest), o->hist * o->frame_stride);
+            ops->fill(m->be, past, (real)(o->past == PAST_ZERO ? 0 : m->rest[net * m->noutput + i]), o->hist * o->frame_stride);
         }
-    }
-    for (int i = 0; i < m->nstage; i++) {
-        const stage *s = &m->stage[i];
-        for (int k = 0; k < s->plan.nstate; k++) {
-            for (int l = 0; l < m->world.nleaf; l++) {
-                ops->fill(m->be, m->state + l * m->nstate + s->state_at[k], (real)s->plan.state[k].start, s->plan.state[k].n);
+        for (int i = 0; i < m->nstage; i++) {
+            const stage *s = &m->stage[i];
+            const double *first = m->state_start + ((int64_t)net * m->nstage + i) * STAGE_MAX_STATE;
+            for (int k = 0; k < s->plan.nstate; k++) {
+                ops->fill(m->be, m->state + l * m->nstate + s->state_at[k], (real)first[k], s->plan.state[k].n);
             }
         }
     }
+    m->pending = 0;
 }
 
 static view input_view(const model *m, const stage *s, int k)
@@ -160,7 +174,7 @@ void model_attach(model *m, backend *be)
         o->v = make_view(m, o);
     }
     m->state = be->ops->alloc(be, m->nstate * nleaf);
-    m->services = (stage_services){m, model_swap, model_sum_leaves};
+    m->services = (stage_services){m, model_swap, model_swap_back, model_sum_leaves};
     for (int i = 0; i < m->nstage; i++) {
         stage *s = &m->stage[i];
         if (s->type->attach) {
@@ -175,7 +189,9 @@ void model_attach(model *m, backend *be)
         }
     }
     model_borders_attach(m);
-    start(m);
+    model_params_attach(m);
+    model_back_attach(m);
+    model_start(m);
 }
 
 typedef struct run {
@@ -185,7 +201,7 @@ typedef struct run {
     int nt;
 } run;
 
-static bool made_by(const output *o, int first, int count)
+bool model_made_by(const output *o, int first, int count)
 {
     return o->stage >= first && o->stage < first + count;
 }
@@ -206,7 +222,7 @@ static void carry_history(const run *r, int first, int n, int worker, bool back)
     model *m = r->m;
     for (int i = 0; i < m->noutput; i++) {
         const output *o = &m->output[i];
-        for (int l = 0; o->passing && o->hist > 0 && made_by(o, r->g->first, r->g->count) && l < n; l++) {
+        for (int l = 0; o->passing && o->hist > 0 && model_made_by(o, r->g->first, r->g->count) && l < n; l++) {
             dreal *frames = o->data + worker * o->worker_stride + l * o->v.leaf_stride, *state = m->state + (first + l) * m->nstate + o->state_at;
             if (back) {
                 m->be->ops->move(m->be, state, frames + r->nt * o->frame_stride, o->hist * o->frame_stride);
@@ -217,33 +233,54 @@ static void carry_history(const run *r, int first, int n, int worker, bool back)
     }
 }
 
+int model_same_network(const model *m, int at, int end, int *net)
+{
+    const grid *g = &m->world.grid;
+    int per_net = grid_ntile(g) * g->nseq, leaf = m->world.first_leaf + at, left = per_net - leaf % per_net;
+    *net = leaf / per_net - m->first_net;
+    return left < end - at ? left : end - at;
+}
+
+stage_call model_call(model *m, const stage *s, int first, int n, int worker, int64_t step0, int nt, bool coupled)
+{
+    stage_call c = {.be = m->be,
+                    .services = coupled ? &m->services : NULL,
+                    .first = first,
+                    .nleaf = n,
+                    .step0 = step0,
+                    .nt = nt,
+                    .nin = s->nin,
+                    .out = output_view(m, s->out, first, n, worker),
+                    .state_stride = m->nstate,
+                    .spikes = s->spikes ? s->spikes + first : NULL,
+                    .tape_stride = s->plan.tape * m->world.max_nt,
+                    .training = m->training,
+                    .draw = m->draw};
+    model_same_network(m, first, first + n, &c.network);
+    c.tape = s->tape ? s->tape + first * c.tape_stride : NULL;
+    if (s->second >= 0) {
+        c.second = output_view(m, s->second, first, n, worker);
+    }
+    for (int k = 0; k < s->nin; k++) {
+        c.in[k] = view_at_frame(output_view(m, s->in[k], first, n, worker), -s->delay[k]);
+    }
+    for (int k = 0; k < s->plan.nstate; k++) {
+        c.state[k] = m->state + first * m->nstate + s->state_at[k];
+    }
+    return c;
+}
+
 static void run_leaves(void *ctx, int first, int n, int worker)
 {
     const run *r = ctx;
     model *m = r->m;
     carry_history(r, first, n, worker, false);
-    for (int i = r->g->first; i < r->g->first + r->g->count; i++) {
-        stage *s = &m->stage[i];
-        stage_call c = {.be = m->be,
-                        .services = r->g->coupled ? &m->services : NULL,
-                        .first = first,
-                        .nleaf = n,
-                        .step0 = r->step0,
-                        .nt = r->nt,
-                        .nin = s->nin,
-                        .out = output_view(m, s->out, first, n, worker),
-                        .state_stride = m->nstate,
-                        .spikes = s->spikes ? s->spikes + first : NULL};
-        if (s->second >= 0) {
-            c.second = output_view(m, s->second, first, n, worker);
+    for (int at = first, same, net; at < first + n; at += same) {
+        same = model_same_network(m, at, first + n, &net);
+        for (int i = r->g->first; i < r->g->first + r->g->count; i++) {
+            stage_call c = model_call(m, &m->stage[i], at, same, worker, r->step0, r->nt, r->g->coupled);
+            m->stage[i].type->forward(m->stage[i].own, &c);
         }
-        for (int k = 0; k < s->nin; k++) {
-            c.in[k] = view_at_frame(output_view(m, s->in[k], first, n, worker), -s->delay[k]);
-        }
-        for (int k = 0; k < s->plan.nstate; k++) {
-            c.state[k] = m->state + first * m->nstate + s->state_at[k];
-        }
-        s->type->forward(s->own, &c);
     }
     carry_history(r, first, n, worker, true);
 }
@@ -253,7 +290,7 @@ static void past_is_first_frame(model *m, int first, int count)
 {
     for (int i = 0; i < m->noutput; i++) {
         output *o = &m->output[i];
-        if (!made_by(o, first, count)) {
+        if (!model_made_by(o, first, count)) {
             continue;
         }
         for (int h = 0; o->past == PAST_FIRST_FRAME && h < o->hist; h++) {
@@ -270,7 +307,7 @@ static void settle(model *m, const run *r, const group *g)
 {
     for (int i = 0; i < m->noutput; i++) {
         bool done = g->coupled && i == m->stage[g->first].out;
-        if (made_by(&m->output[i], g->first, g->count) && !done) {
+        if (model_made_by(&m->output[i], g->first, g->count) && !done) {
             model_swap(m, m->output[i].v, r->nt);
         }
     }
@@ -294,10 +331,30 @@ static void keep_history(void *ctx, int first, int n, int worker)
     }
 }
 
+/* Before a backward sweep the frames of a chunk stay where they are; any other use of the model wants them to be history. */
+void model_settle(model *m)
+{
+    if (m->pending > 0) {
+        run r = {m, NULL, 0, m->pending};
+        m->be->ops->each_leaf(m->be, m->world.nleaf, keep_history, &r);
+        m->pending = 0;
+    }
+}
+
+void model_training(model *m, bool training, int64_t draw)
+{
+    m->training = training;
+    m->draw = draw;
+}
+
 void model_forward(model *m, int64_t step0, int nt)
 {
     ASSERT(m->be && nt >= 1 && nt <= m->world.max_nt);
     run r = {m, NULL, step0, nt};
+    model_settle(m);
+    if (m->world.differentiate) {
+        m->be->ops->move(m->be, m->state_before, m->state, m->nstate * m->world.nleaf);
+    }
     for (int i = 0; i < m->nstage; i++) {
         for (int l = 0; m->stage[i].spikes && l < m->world.nleaf; l++) {
             m->stage[i].spikes[l].n = 0;
@@ -313,12 +370,16 @@ void model_forward(model *m, int64_t step0, int nt)
         }
         settle(m, &r, r.g);
     }
-    m->be->ops->each_leaf(m->be, m->world.nleaf, keep_history, &r);
+    m->pending = nt;
+    if (!m->world.differentiate) {
+        model_settle(m);
+    }
     m->be->ops->sync(m->be);
 }
 
 view model_stimulus(model *m)
 {
+    model_settle(m); /* what stands there now is about to be overwritten */
     return m->output[0].v;
 }
 
@@ -334,6 +395,7 @@ int64_t model_nstate(const model *m)
 
 void model_state_get(model *m, int leaf, real *state)
 {
+    model_settle(m);
     m->be->ops->download(m->be, state, m->state + leaf * m->nstate, m->nstate);
     state += m->nstate;
     for (int i = 0; i < m->noutput; i++) {
@@ -348,6 +410,7 @@ void model_state_get(model *m, int leaf, real *state)
 
 void model_state_set(model *m, int leaf, const real *state)
 {
+    m->pending = 0; /* of all leaves: they are set together */
     m->be->ops->upload(m->be, m->state + leaf * m->nstate, state, m->nstate);
     state += m->nstate;
     for (int i = 0; i < m->noutput; i++) {
@@ -404,7 +467,17 @@ model_output model_output_at(const model *m, int i)
     ASSERT(i >= 0 && i < m->noutput);
     const output *o = &m->output[i];
     const stage *s = o->stage >= 0 ? &m->stage[o->stage] : NULL;
-    model_output seen = {o->name, o->unit, s ? s->type->name : "stimulus", o->nchan, o->cells, s && s->plan.spikes, o->v};
+    const grid *g = &m->world.grid;
+    model_output seen = {.name = o->name,
+                         .unit = o->unit,
+                         .type = s ? s->type->name : "stimulus",
+                         .nchan = o->nchan,
+                         .cells = o->cells,
+                         .tile = o->tile ? o->tile : m->tile,
+                         .ny = o->tile ? o->pad_ny : g->ny,
+                         .nx = o->tile ? o->pad_nx : g->nx,
+                         .spikes = s && s->plan.spikes,
+                         .v = o->v};
     seen.v.nleaf = o->passing ? 0 : o->v.nleaf;
     return seen;
 }
@@ -469,6 +542,7 @@ model_sizes model_size(const model *m)
         scratch = st->plan.bytes_scratch > scratch ? st->plan.bytes_scratch : scratch;
     }
     s.bytes_tables = (size_t)(tables + (double)nthread * scratch);
+    s.bytes_arrays += model_back_bytes(m);
     return s;
 }
 

@@ -18,6 +18,12 @@ typedef struct model_setup {
     double stimulus_rest;     /* luminance before step 0 */
     int rank, nrank;          /* real or imagined */
     int nthread;              /* of the rank; for model_size */
+    /* for fits; all 0: a simulation */
+    int nseq, nnet;           /* sequences in flight, networks */
+    bool differentiate;       /* model_back will be called */
+    bool stimulus_gradient;   /* the derivative by the stimulus is wanted */
+    const stage_fitted *fitted; /* [nfitted] parameters whose derivatives are wanted; names are checked by the caller (model_param_find) */
+    int nfitted;
 } model_setup;
 
 /* Reads the `model` section (presets are expanded), plans every stage.  No backend memory.  NULL when it has problems. */
@@ -45,13 +51,15 @@ void model_attach(model *m, backend *be);
 /* One chunk: steps [step0, step0 + nt), nt <= model_chunk_steps; chunks must follow each other.  Frames of the stimulus stand in
  * model_stimulus (tile interiors, frames 0..nt-1).  Collective. */
 void model_forward(model *m, int64_t step0, int nt);
-view model_stimulus(model *m);
+view model_stimulus(model *m); /* to be written: ends the time in which model_back may follow a model_forward */
 
 /* Output i of the model: the stimulus (0) and every stage in order. */
 typedef struct model_output {
     const char *name, *unit, *type;
     int nchan;
-    const population *cells; /* NULL: a map of the field */
+    const population *cells; /* NULL: a map */
+    const grid_tile *tile;   /* [own leaf] of a map, in pixels of the whole map */
+    int ny, nx;              /* the whole map: the field, but for what follows a region: valid, which is smaller and in one tile */
     bool spikes;
     view v;                  /* frames 0..nt-1 of the last model_forward; interior pixels are valid */
 } model_output;
@@ -60,6 +68,46 @@ model_output model_output_at(const model *m, int i);
 int model_find(const model *m, const char *name); /* -1: none */
 /* Spikes of output i in the last chunk, of local leaf l; in no particular order. */
 const spike_list *model_spikes(const model *m, int i, int leaf);
+
+/* --- parameters -------------------------------------------------------------------------------------------------------------
+ * All values of one network stand in one vector, parameter after parameter in the order of the stages.  Between model_attach and the first model_set
+ * they are those of the input. */
+typedef struct model_param {
+    const char *stage;
+    stage_param p;
+    int64_t at;  /* of its first value */
+    bool fitted; /* named in setup.fitted */
+} model_param;
+int model_nparam(const model *m);
+model_param model_param_at(const model *m, int i);
+int model_param_find(const model *m, const char *stage, const char *param); /* -1: none */
+int64_t model_nvalue(const model *m);
+int model_nnet(const model *m);      /* networks that this rank has leaves of */
+int model_first_net(const model *m); /* global number of the first */
+/* Local network `net` takes these values [nvalue].  Not collective, but the same on every rank that has leaves of it. */
+void model_set(model *m, int net, const double *value);
+void model_values(const model *m, int net, double *value); /* as last set */
+
+/* --- derivatives -----------------------------------------------------------------------------------------------------------
+ *   model_start(m);                          state before step 0
+ *   for each chunk: model_forward; model_state_get of every leaf in between, to come back to
+ *   model_back_start(m);                     nothing is derived yet
+ *   for each chunk, last to first:
+ *       model_state_set to its beginning; model_forward again (not for the last chunk, if nothing came in between)
+ *       model_back_open(m, nt);              zero, with what the chunk after it left
+ *       add dLoss/dOutput to the frames of model_gradient(m, i)
+ *       model_back(m, step0, nt);
+ *   model_back_end(m);                       only if the chunks went back to step 0: what the parameters did to the state before it
+ *   model_gradient_sum(m, g);                collective */
+void model_start(model *m);
+void model_training(model *m, bool training, int64_t draw);
+void model_back_start(model *m);
+void model_back_open(model *m, int nt);
+view model_gradient(model *m, int i); /* by output i, frames 0..nt-1, added to by the caller; at NULL: nothing fitted depends on it */
+void model_back(model *m, int64_t step0, int nt);
+void model_back_end(model *m);
+/* g[local network][nvalue]: summed over the leaves of each network in one fixed tree. */
+void model_gradient_sum(model *m, double *g);
 
 /* Everything that goes on from chunk to chunk, of one local leaf, as one flat vector (host). */
 int64_t model_nstate(const model *m);

@@ -99,15 +99,18 @@ void model_borders_destroy(model *m)
     }
 }
 
+typedef struct edges {
+    model *m;
+    view v;
+    int nt;
+    void (*edge)(backend *, int nt, view x, int field_ny, int field_nx);
+} edges;
+
 static void edge_leaves(void *ctx, int first, int n, int worker)
 {
     (void)worker;
-    struct {
-        model *m;
-        view v;
-        int nt;
-    } *c = ctx;
-    c->m->be->ops->edge(c->m->be, c->nt, view_of_leaf(c->v, first, n), c->m->world.grid.ny, c->m->world.grid.nx);
+    const edges *c = ctx;
+    c->edge(c->m->be, c->nt, view_of_leaf(c->v, first, n), c->m->world.grid.ny, c->m->world.grid.nx);
 }
 
 void model_swap(void *model_, view v, int nt)
@@ -141,17 +144,49 @@ void model_swap(void *model_, view v, int nt)
         }
         ops->unpack(m->be, peer->nrecv, peer->recv, nt, v, b->device_in[p]);
     }
-    struct {
-        model *m;
-        view v;
-        int nt;
-    } edge = {m, v, nt};
-    ops->each_leaf(m->be, v.nleaf, edge_leaves, &edge);
+    ops->each_leaf(m->be, v.nleaf, edge_leaves, &(edges){m, v, nt, ops->edge});
+    log_phase(phase);
+}
+
+/* model_swap backwards: what the edge rule copied goes home first, then what came from neighbours. */
+void model_swap_back(void *model_, view g, int nt)
+{
+    model *m = model_;
+    if (g.halo == 0) {
+        return;
+    }
+    enum log_phase phase = log_phase_now();
+    log_phase(PHASE_BORDERS);
+    const borders *b = find(m, g.halo);
+    ASSERT(b && b->table);
+    const grid_borders *t = b->table;
+    const backend_ops *ops = m->be->ops;
+    int values = nt * g.nchan;
+    ASSERT(values <= b->capacity);
+    ops->each_leaf(m->be, g.nleaf, edge_leaves, &(edges){m, g, nt, ops->edge_back});
+    for (int p = 0; p < t->npeer; p++) {
+        const grid_peer *peer = &t->peer[p];
+        ops->take(m->be, peer->nrecv, peer->recv, nt, g, b->device_in[p]);
+        if (b->in[p] != host(b->device_in[p])) {
+            ops->download(m->be, b->in[p], b->device_in[p], peer->recv_px * values);
+        }
+    }
+    if (t->npeer > 0) {
+        comm_swap_back(t, values, b->in, b->out);
+    }
+    for (int p = 0; p < t->npeer; p++) {
+        const grid_peer *peer = &t->peer[p];
+        if (b->out[p] != host(b->device_out[p])) {
+            ops->upload(m->be, b->device_out[p], b->out[p], peer->send_px * values);
+        }
+        ops->unpack_add(m->be, peer->nsend, peer->send, nt, g, b->device_out[p]);
+    }
     log_phase(phase);
 }
 
 void model_sum_leaves(void *model_, const double *mine, int n, double *total)
 {
     model *m = model_;
+    ASSERT(m->world.grid.nseq == 1 && m->world.grid.nnet == 1);
     comm_leaf_sum(&m->world.grid, mine, n, total);
 }

@@ -12,8 +12,11 @@ typedef struct output {
     int nchan, halo, hist;
     const population *cells;
     const char *unit;
-    double rest;
+    double rest;          /* as planned; each network has its own in model.rest */
+    bool rest_given;      /* by the input: no parameter changes it */
     bool rest_varies;     /* from channel to channel */
+    const grid_tile *tile; /* of maps smaller than the field's tiles; NULL: the field's */
+    int pad_ny, pad_nx;    /* padded shape of a map */
     enum { PAST_REST, PAST_ZERO, PAST_FIRST_FRAME } past;
     bool past_fixed;      /* some consumer reads history */
     bool doubtful;        /* its stage has problems: what it is made of was guessed */
@@ -25,6 +28,8 @@ typedef struct output {
     int64_t row_stride, chan_stride, frame_stride, leaf_stride;
     dreal *data;
     view v;               /* all own leaves, frame 0 after the history */
+    bool derived;         /* the loss may depend on something fitted through it: it has a derivative */
+    view g;               /* the derivative, of v's shape; at NULL: none */
 } output;
 
 typedef struct stage {
@@ -35,6 +40,10 @@ typedef struct stage {
     int nin, in[STAGE_MAX_INPUT], delay[STAGE_MAX_INPUT];
     int out, second;      /* outputs; second -1: none */
     int64_t state_at[STAGE_MAX_STATE]; /* offset in a leaf's state vector */
+    int64_t value_at, nvalue;          /* its parameters' values in a network's vector */
+    bool fitted;                       /* some of them are */
+    dreal *tape;                       /* [own leaf][max_nt][plan.tape] */
+    double *given[STAGE_MAX_PARAM]; /* values of parameters read from the result of a fit; NULL: as the stage's keys say */
     spike_list *spikes;   /* [own leaf] */
 } stage;
 
@@ -65,7 +74,37 @@ struct model {
     dreal *state;
     backend *be;
     stage_services services;
+    /* parameters, of the networks of this rank */
+    int first_net;
+    int64_t nvalue;
+    double *value;        /* [net][nvalue] */
+    double *rest;         /* [net][output] */
+    double *state_start;  /* [net][stage][STAGE_MAX_STATE] */
+    /* derivatives */
+    bool training;
+    int64_t draw;
+    int pending;          /* steps of the last chunk whose frames have not yet become history */
+    dreal *state_before;  /* the stages' states at the beginning of the last chunk */
+    dreal *g_state;       /* derivative by the states */
+    double *g_par;        /* [own leaf][nvalue] */
+    double *g_rest;       /* [own leaf][stage][STAGE_MAX_INPUT] */
 };
+
+/* Leaves [first, first + n) that belong to one network, from `at` on: how many, and which network. */
+int model_same_network(const model *m, int at, int end, int *net);
+/* model.c: the call of stage s on leaves [first, first + n), all of one network. */
+stage_call model_call(model *m, const stage *s, int first, int n, int worker, int64_t step0, int nt, bool coupled);
+bool model_made_by(const output *o, int first, int count);
+void model_settle(model *m); /* pending frames become history */
+
+/* model_param.c */
+void model_plan_params(model *m);   /* after all stages are planned */
+void model_params_attach(model *m); /* parameters take the values of the input */
+void model_params_destroy(model *m);
+/* model_back.c */
+void model_back_attach(model *m);
+void model_back_destroy(model *m);
+size_t model_back_bytes(const model *m);
 
 /* model_section.c: the keys of the `model` section that are not stages; presets are expanded in the input. */
 typedef struct model_section {
@@ -77,11 +116,14 @@ const input_node *model_section_read(const model_setup *setup, model_section *ou
 void model_plan_stages(model *m, const input_node *list);
 void model_plan_arrays(model *m);
 void model_plan_passing(model *m); /* again after model_keep */
+/* model_values.c */
+void model_read_values(model *m, stage *s, const input_node *at, const char *path); /* problems at `at` */
 /* model_borders.c */
 void model_plan_borders(model *m);
 void model_borders_attach(model *m);
 void model_borders_destroy(model *m);
 size_t model_borders_bytes(const model *m); /* what attach allocates */
 void model_swap(void *model_, view v, int nt);                                 /* stage_services.swap */
+void model_swap_back(void *model_, view g, int nt); /* stage_services.swap_back */
 void model_sum_leaves(void *model_, const double *mine, int n, double *total); /* stage_services.sum_leaves */
 #endif

@@ -8,7 +8,7 @@
 
 /* Keys that every stage has. */
 typedef struct common {
-    const char *name, *input, *type, *inputs[STAGE_MAX_INPUT];
+    const char *name, *input, *type, *values, *inputs[STAGE_MAX_INPUT];
     int ninput, ndelay, nrest;
     double delay[STAGE_MAX_INPUT], rest[1];
 } common;
@@ -23,6 +23,7 @@ static const key_spec common_keys[] = {
      offsetof(common, ndelay), STAGE_MAX_INPUT},
     {"rest", KEY_REALS, "", "", -1e12, 1e12, NULL, "output before step 0, as delayed stages see it (none: follows from the inputs)",
      offsetof(common, rest), offsetof(common, nrest), 1},
+    {"values", KEY_PATH, NULL, "", 0, 0, NULL, "FILE.h5:/parameters/STAGE of a fit: its parameters, in place of what keys say", offsetof(common, values), 0, 0},
 };
 enum { NCOMMON = sizeof common_keys / sizeof *common_keys };
 
@@ -121,6 +122,11 @@ static int add_output(model *m, const char *name, const char *unit, double rest,
     o->unit = unit;
     o->rest = rest;
     o->rest_varies = rest_varies;
+    const output *in = s->nin > 0 ? &m->output[s->in[0]] : NULL; /* what does not say otherwise keeps the shape of its input */
+    bool own = s->plan.tile || s->plan.cells || !in;
+    o->tile = own ? s->plan.tile : in->tile;
+    o->pad_ny = s->plan.tile ? s->plan.pad_ny : own || !in->tile ? m->world.grid.tile_ny : in->pad_ny;
+    o->pad_nx = s->plan.tile ? s->plan.pad_nx : own || !in->tile ? m->world.grid.tile_nx : in->pad_nx;
     return m->noutput++;
 }
 
@@ -140,10 +146,23 @@ static bool check_name(const model *m, const input_node *node, const char *name)
 static void check_plan(const model *m, const stage *s, const stage_input in[])
 {
     const grid *g = &m->world.grid;
-    if (s->plan.whole_field && grid_nleaf(g) > 1) {
+    if (s->plan.whole_field && grid_ntile(g) > 1) {
         input_problem(m->setup.in, s->node,
-                      "stage '%s': method: deriche works along whole lines: the field must be one tile (field.tiles: [1, 1]); it is cut in %d x %d",
+                      "stage '%s': it works on the whole field (deriche: along whole lines), which must be one tile (field.tiles: [1, 1]); it is cut in %d x %d",
                       s->plan.name, g->ntile_y, g->ntile_x);
+    }
+    if (s->plan.coupled && g->nnet > 1) {
+        input_problem(m->setup.in, s->node, "stage '%s': its pixels depend on one another at every step: it cannot be part of several networks at once",
+                      s->plan.name);
+    }
+    if (s->plan.sums && g->nseq > 1) {
+        input_problem(m->setup.in, s->node, "stage '%s': it needs sums over the field: one sequence at a time (sequences.batch: 1)", s->plan.name);
+    }
+    for (int k = 0; k < s->nin; k++) {
+        if (s->plan.halo[k] > 0 && m->output[s->in[k]].tile) {
+            input_problem(m->setup.in, s->node, "stage '%s': it reads beyond the border of '%s', a map of region: valid, which has no surroundings",
+                          s->plan.name, m->output[s->in[k]].name);
+        }
     }
     for (int k = 0; s->plan.wants_rest && k < s->nin; k++) {
         if (in[k].rest_varies) {
@@ -194,12 +213,15 @@ static void plan_stage(model *m, const input_node *node)
     bool sound = input_nproblem(in) == before;
     for (int k = 0; k < s->nin; k++) {
         const output *o = &m->output[s->in[k]];
-        seen[k] = (stage_input){o->name, o->nchan, o->cells, o->rest, o->rest_varies, o->unit};
+        seen[k] = (stage_input){o->name, o->nchan, o->cells, o->tile, o->pad_ny, o->pad_nx, o->rest, o->rest_varies, o->unit};
         sound = sound && !o->doubtful;
     }
     s->plan.name = c.name;
     if (sound) {
         s->own = s->type->plan(&m->world, s->settings, s->nin, seen, node, &s->plan);
+        if (c.values) {
+            model_read_values(m, s, input_child(node, "values"), c.values);
+        }
     } else { /* its output stands in, so that later stages are still checked */
         s->plan.nchan = seen[0].nchan;
         s->plan.cells = seen[0].cells;
@@ -207,6 +229,7 @@ static void plan_stage(model *m, const input_node *node)
     }
     check_plan(m, s, seen);
     s->out = add_output(m, c.name, s->plan.unit, c.nrest > 0 ? c.rest[0] : s->plan.rest, c.nrest == 0 && s->plan.rest_varies);
+    m->output[s->out].rest_given = c.nrest > 0;
     m->output[s->out].doubtful = !sound || input_nproblem(in) > before;
     s->second = -1;
     if (s->plan.second) {
@@ -222,6 +245,8 @@ void model_plan_stages(model *m, const input_node *list)
     m->output[0].stage = -1;
     m->output[0].nchan = 1;
     m->output[0].unit = "1";
+    m->output[0].pad_ny = m->world.grid.tile_ny;
+    m->output[0].pad_nx = m->world.grid.tile_nx;
     m->output[0].rest = m->setup.stimulus_rest;
     m->noutput = 1;
     for (int i = 0; i < input_count(list); i++) {
@@ -255,7 +280,7 @@ static void plan_need(model *m, const stage *s, int k)
 
 static void plan_strides(const model *m, output *o)
 {
-    int ny = o->cells ? 1 : m->world.grid.tile_ny, nx = o->cells ? o->cells->pad : m->world.grid.tile_nx;
+    int ny = o->cells ? 1 : o->pad_ny, nx = o->cells ? o->cells->pad : o->pad_nx;
     int64_t row = nx + 2 * o->halo, line = 16;
     o->row_stride = (row + line - 1) / line * line;
     o->chan_stride = o->row_stride * (ny + 2 * o->halo);
@@ -297,7 +322,7 @@ void model_plan_passing(model *m)
 {
     for (int i = 0; i < m->noutput; i++) {
         output *o = &m->output[i];
-        o->passing = o->stage >= 0 && !o->kept && o->halo == 0 && o->past != PAST_FIRST_FRAME && !m->group[group_of(m, o->stage)].coupled;
+        o->passing = o->stage >= 0 && !m->world.differentiate && !o->kept && o->halo == 0 && o->past != PAST_FIRST_FRAME && !m->group[group_of(m, o->stage)].coupled;
     }
     for (int i = 0; i < m->nstage; i++) {
         for (int k = 0; k < m->stage[i].nin; k++) {

@@ -12,33 +12,29 @@
 #include "base/memory.h"
 #include "base/version.h"
 #include "cluster/comm.h"
-#include "input/stimulus.h"
-#include "model/model.h"
+#include "run/analyze.h"
+#include "run/fit.h"
 #include "run/record.h"
 #include "run/report.h"
 #include "run/restart.h"
-#include "run/settings.h"
+#include "run/run.h"
 #include "run/simulate.h"
 
 typedef struct job {
-    const options *opt;
-    input *in;
-    settings set;
-    stimulus *stim;
-    model *m;
+    run_parts p;
+    model *m;           /* of simulate; a fit has its own */
     record *rec;
-    record_facts facts;
+    fit *fit;
+    analysis *analysis;
     char *command, *result;
-    char device[16];     /* what --device came to: known when the result is opened */
-    double began_s;      /* log_clock() */
-    int rank, nrank;     /* real, or imagined by --plan --ranks */
+    char device[16];     /* what --device came to */
     size_t bytes_before; /* of this process before the model, mostly libraries and the stimulus */
 } job;
 
 /* --- reading and planning: nothing large is allocated -------------------------------------------------------------- */
 
 typedef struct sections {
-    const input_node *run, *field, *stimulus, *model, *record;
+    const input_node *run, *field, *stimulus, *model, *record, *fit, *analyze;
 } sections;
 
 static const key_spec section_keys[] = {
@@ -46,8 +42,11 @@ static const key_spec section_keys[] = {
     {"field", KEY_NODE, NULL, "", 0, 0, NULL, "size and resolution of the visual field", offsetof(sections, field), 0, 0},
     {"stimulus", KEY_NODE, NULL, NULL, 0, 0, NULL, "what is shown (chiasm help stimulus)", offsetof(sections, stimulus), 0, 0},
     {"model", KEY_NODE, NULL, NULL, 0, 0, NULL, "a preset, or a list of stages (chiasm help model)", offsetof(sections, model), 0, 0},
-    {"record", KEY_NODE, NULL, "", 0, 0, NULL, "what is kept", offsetof(sections, record), 0, 0},
+    {"record", KEY_NODE, NULL, "", 0, 0, NULL, "what is kept of a simulation", offsetof(sections, record), 0, 0},
+    {"fit", KEY_NODE, NULL, "", 0, 0, NULL, "what a fit changes, and to what end", offsetof(sections, fit), 0, 0},
+    {"analyze", KEY_NODE, NULL, "", 0, 0, NULL, "what an analysis computes", offsetof(sections, analyze), 0, 0},
 };
+enum { NSECTION = sizeof section_keys / sizeof *section_keys };
 
 /* Collective.  The first rank that has problems lists them, all leave with the same code. */
 static enum exit_code agree_on_problems(const input *in)
@@ -64,113 +63,121 @@ static enum exit_code agree_on_problems(const input *in)
 
 static void open_stimulus(job *j, const sections *sec)
 {
-    const settings *s = &j->set;
+    settings *s = &j->p.set;
     stimulus_frame where = {s->full_ny, s->full_nx, s->resolution_per_deg, s->step_s, s->nstep, (uint64_t)s->seed};
-    j->stim = stimulus_open(j->in, sec->stimulus, &where);
-    settings_length(j->in, sec->run, j->stim ? stimulus_nstep(j->stim) : 1, &j->set);
+    j->p.stim = stimulus_open(j->p.in, sec->stimulus, &where);
+    settings_length(j->p.in, sec->run, j->p.stim ? stimulus_nstep(j->p.stim) : 1, s);
 }
 
-/* --plan shows the rank with the most work. */
-static int busiest_rank(const settings *s, int nrank)
+static void prepare_setup(job *j)
 {
+    const settings *s = &j->p.set;
     grid g = grid_plan(s->ny, s->nx, s->ntile_y, s->ntile_x);
-    int busiest = 0, most = -1;
-    for (int r = 0; r < nrank; r++) {
-        int first, count;
-        grid_owned(&g, r, nrank, &first, &count);
-        if (count > most) {
-            most = count;
-            busiest = r;
-        }
-    }
-    return busiest;
-}
-
-static void plan_model(job *j)
-{
-    const settings *s = &j->set;
-    j->nrank = j->opt->ranks > 0 ? j->opt->ranks : comm_size();
-    j->rank = j->opt->plan ? busiest_rank(s, j->nrank) : comm_rank();
+    int nrank = j->p.opt->ranks > 0 ? j->p.opt->ranks : comm_size();
     j->bytes_before = memory_rss_peak();
-    model_setup setup = {.in = j->in,
-                         .step_s = s->step_s,
-                         .pixels_per_deg = s->resolution_per_deg,
-                         .seed = (uint64_t)s->seed,
-                         .ny = s->ny,
-                         .nx = s->nx,
-                         .full_ny = s->full_ny,
-                         .full_nx = s->full_nx,
-                         .ntile_y = s->ntile_y,
-                         .ntile_x = s->ntile_x,
-                         .chunk_steps = (int)s->chunk_steps,
-                         .stimulus_rest = s->background,
-                         .rank = j->rank,
-                         .nrank = j->nrank,
-                         .nthread = (int)s->threads};
-    j->m = model_create(&setup);
+    j->p.setup = (model_setup){.in = j->p.in,
+                               .step_s = s->step_s,
+                               .pixels_per_deg = s->resolution_per_deg,
+                               .seed = (uint64_t)s->seed,
+                               .ny = s->ny,
+                               .nx = s->nx,
+                               .full_ny = s->full_ny,
+                               .full_nx = s->full_nx,
+                               .ntile_y = s->ntile_y,
+                               .ntile_x = s->ntile_x,
+                               .chunk_steps = (int)s->chunk_steps,
+                               .stimulus_rest = s->background,
+                               .rank = j->p.opt->plan ? run_busiest_rank(&g, nrank) : comm_rank(),
+                               .nrank = nrank,
+                               .nthread = (int)s->threads};
 }
 
 /* Tells the stimulus which part of the field this rank will ask for: the rectangle around its tiles. */
 static void expect_stimulus(job *j)
 {
-    const settings *s = &j->set;
-    grid g = grid_plan(s->ny, s->nx, s->ntile_y, s->ntile_x);
-    int first, count, y0 = s->ny, x0 = s->nx, y1 = 0, x1 = 0;
-    grid_owned(&g, j->rank, j->nrank, &first, &count);
-    for (int leaf = first; leaf < first + count; leaf++) {
-        grid_tile t = grid_tile_at(&g, leaf);
+    const settings *s = &j->p.set;
+    const grid_tile *tile = model_tiles(j->m);
+    int y0 = s->ny, x0 = s->nx, y1 = 0, x1 = 0;
+    for (int l = 0; l < model_nleaf(j->m); l++) {
+        grid_tile t = tile[l];
         y0 = t.y0 < y0 ? t.y0 : y0;
         x0 = t.x0 < x0 ? t.x0 : x0;
         y1 = t.y0 + t.ny > y1 ? t.y0 + t.ny : y1;
         x1 = t.x0 + t.nx > x1 ? t.x0 + t.nx : x1;
     }
-    stimulus_expect(j->stim, s->crop_y + y0, s->crop_x + x0, y1 > y0 ? y1 - y0 : 0, x1 > x0 ? x1 - x0 : 0, model_chunk_steps(j->m));
+    stimulus_expect(j->p.stim, s->crop_y + y0, s->crop_x + x0, y1 > y0 ? y1 - y0 : 0, x1 > x0 ? x1 - x0 : 0, model_chunk_steps(j->m));
 }
 
-static void plan_record(job *j, const sections *sec)
+static void plan_simulate(job *j, const sections *sec)
 {
-    const settings *s = &j->set;
+    const settings *s = &j->p.set;
+    if (sec->model) {
+        j->m = model_create(&j->p.setup);
+    }
+    if (j->p.stim && j->m) {
+        expect_stimulus(j);
+    }
     /* Without input_effective: what this section adds to it is known when the result is opened. */
-    j->facts = (record_facts){.input_original = input_original(j->in),
-                              .input_path = input_path(j->in),
-                              .command = j->command,
-                              .stimulus = j->stim ? stimulus_describe(j->stim) : "",
-                              .device = j->device,
-                              .step_s = s->step_s,
-                              .pixels_per_deg = s->resolution_per_deg,
-                              .nstep = s->nstep,
-                              .seed = (uint64_t)s->seed};
-    j->rec = record_plan(j->in, sec->record, j->m, &j->facts);
+    record_facts facts = {.input_original = input_original(j->p.in),
+                          .input_path = input_path(j->p.in),
+                          .command = j->p.command,
+                          .stimulus = j->p.stim ? stimulus_describe(j->p.stim) : "",
+                          .device = j->device,
+                          .step_s = s->step_s,
+                          .pixels_per_deg = s->resolution_per_deg,
+                          .nstep = s->nstep,
+                          .seed = (uint64_t)s->seed};
+    j->rec = record_plan(j->p.in, sec->record, j->m, &facts);
 }
 
-/* Every section is read before anything is said about any. */
+/* Every section is read before anything is said about any.  `validate` reads those of all modes, a run only its own. */
 static void read_sections(job *j)
 {
+    enum command command = j->p.opt->command;
+    input *in = j->p.in;
     sections sec = {0};
-    INPUT_FILL(j->in, input_root(j->in), "the input", section_keys, &sec);
-    settings_read(j->in, sec.run, sec.field, &j->set);
+    key_spec keys[NSECTION];
+    memcpy(keys, section_keys, sizeof keys);
+    bool analyzes = input_child(input_root(in), "analyze") != NULL;
+    for (int i = 0; i < NSECTION; i++) { /* an analysis may do without */
+        bool may_lack = command == COMMAND_ANALYZE || (command == COMMAND_VALIDATE && analyzes);
+        keys[i].fallback = may_lack ? "" : keys[i].fallback;
+    }
+    input_fill(in, input_root(in), "the input", keys, NSECTION, &sec);
+    settings_read(in, sec.run, sec.field, &j->p.set);
     if (sec.stimulus) {
         open_stimulus(j, &sec);
     }
-    if (sec.model) {
-        plan_model(j);
+    prepare_setup(j);
+    if (command == COMMAND_SIMULATE || (command == COMMAND_VALIDATE && (sec.model || !analyzes))) {
+        plan_simulate(j, &sec);
+    } else {
+        input_accept(sec.record);
     }
-    if (j->stim && j->m) {
-        expect_stimulus(j);
+    if (command == COMMAND_FIT || (command == COMMAND_VALIDATE && sec.fit)) {
+        j->fit = fit_plan(&j->p, sec.fit);
+    } else {
+        input_accept(sec.fit);
     }
-    plan_record(j, &sec);
-    if (j->m) { /* else not every key was asked for */
-        input_check_unknown(j->in);
+    if (command == COMMAND_ANALYZE || (command == COMMAND_VALIDATE && sec.analyze)) {
+        j->analysis = analyze_plan(&j->p, sec.analyze);
+        input_accept(sec.model);
+    } else {
+        input_accept(sec.analyze);
+    }
+    bool planned = (!j->rec || j->m) && (!j->fit || fit_model(j->fit)); /* else not every key was asked for */
+    if (planned) {
+        input_check_unknown(in);
     }
 }
 
 static enum exit_code job_read(job *j)
 {
-    j->in = input_read(j->opt->file, j->opt->set, j->opt->nset);
-    enum exit_code code = agree_on_problems(j->in);
+    j->p.in = input_read(j->p.opt->file, j->p.opt->set, j->p.opt->nset);
+    enum exit_code code = agree_on_problems(j->p.in);
     if (code == EXIT_DONE) {
         read_sections(j);
-        code = agree_on_problems(j->in);
+        code = agree_on_problems(j->p.in);
     }
     return code;
 }
@@ -178,7 +185,7 @@ static enum exit_code job_read(job *j)
 /* Collective.  Folders of nodes may differ; what ranks compute must not. */
 static void check_same_input(job *j)
 {
-    const char *mine = input_effective(j->in);
+    const char *mine = input_effective(j->p.in);
     size_t bytes = strlen(mine) + 1;
     comm_broadcast(&bytes, sizeof bytes, 0);
     char *first = MEMORY_NEW(char, bytes);
@@ -187,7 +194,7 @@ static void check_same_input(job *j)
     }
     comm_broadcast(first, bytes, 0);
     if (strcmp(first, mine) != 0) {
-        error_fatal(EXIT_BAD_INPUT, "%s reads differently on %s than on rank 0; put it on a file system that all nodes share", j->opt->file,
+        error_fatal(EXIT_BAD_INPUT, "%s reads differently on %s than on rank 0; put it on a file system that all nodes share", j->p.opt->file,
                     comm_host());
     }
     memory_free(first);
@@ -195,40 +202,74 @@ static void check_same_input(job *j)
 
 /* --- plan --------------------------------------------------------------------------------------------------------- */
 
+static const model *model_of(const job *j)
+{
+    return j->fit ? fit_model(j->fit) : j->m;
+}
+
 /* Of this rank, bytes: all that is still to be allocated. */
 static size_t bytes_wanted(const job *j)
 {
-    model_sizes size = model_size(j->m);
-    return size.bytes_arrays + size.bytes_state + size.bytes_tables + record_bytes_buffer(j->rec) + restart_bytes(j->m) +
-           stimulus_bytes(j->stim);
+    const model *m = model_of(j);
+    size_t bytes = j->p.stim ? stimulus_bytes(j->p.stim) : 0;
+    if (m) {
+        model_sizes size = model_size(m);
+        bytes += size.bytes_arrays + size.bytes_state + size.bytes_tables;
+    }
+    if (j->rec) {
+        bytes += record_bytes_buffer(j->rec) + restart_bytes(m);
+    }
+    return bytes + (j->fit ? fit_bytes(j->fit) : 0) + (j->analysis ? analyze_bytes(j->analysis) : 0);
 }
 
 static void print_plan(const job *j)
 {
-    const settings *s = &j->set;
-    model_sizes size = model_size(j->m);
+    const settings *s = &j->p.set;
     char text[7][32];
-    log_say(LOG_RESULT, "input     %s", j->opt->file);
-    log_say(LOG_RESULT, "result    %s, %s and spikes", j->result, report_bytes(record_bytes_total(j->rec), text[0]));
+    log_say(LOG_RESULT, "input     %s", j->p.opt->file);
+    if (j->rec) {
+        log_say(LOG_RESULT, "result    %s, %s and spikes", j->result, report_bytes(record_bytes_total(j->rec), text[0]));
+    } else {
+        log_say(LOG_RESULT, "result    %s", j->result);
+    }
     log_say(LOG_RESULT, "time      %lld steps of %g ms, %g s", (long long)s->nstep, s->step_s * 1e3, (double)s->nstep * s->step_s);
     log_say(LOG_RESULT, "field     %d x %d pixels, %g x %g deg, %g pixels per deg", s->nx, s->ny, s->nx / s->resolution_per_deg,
             s->ny / s->resolution_per_deg, s->resolution_per_deg);
-    log_say(LOG_RESULT, "stimulus  %s", stimulus_describe(j->stim));
-    model_print_plan(j->m);
-    record_print_plan(j->rec);
-    log_say(LOG_RESULT, "work      %.3g GFLOP and %.3g GB moved a step, all ranks", size.flop_per_step * 1e-9, size.bytes_per_step * 1e-9);
-    log_say(LOG_RESULT, "memory    %s on rank %d of %d: arrays %s, state %s, tables %s, record %s, stimulus %s, program %s",
-            report_bytes((double)(j->bytes_before + bytes_wanted(j)), text[0]), j->rank, j->nrank, report_bytes((double)size.bytes_arrays, text[1]),
-            report_bytes((double)size.bytes_state, text[2]), report_bytes((double)size.bytes_tables, text[3]),
-            report_bytes((double)record_bytes_buffer(j->rec), text[4]), report_bytes((double)stimulus_bytes(j->stim), text[5]),
-            report_bytes((double)j->bytes_before, text[6]));
+    if (j->p.stim) {
+        log_say(LOG_RESULT, "stimulus  %s", stimulus_describe(j->p.stim));
+    }
+    model_sizes size = {0};
+    if (model_of(j)) {
+        size = model_size(model_of(j));
+        model_print_plan(model_of(j));
+    }
+    if (j->rec) {
+        record_print_plan(j->rec);
+    } else if (j->fit) {
+        fit_print_plan(j->fit);
+    } else {
+        analyze_print_plan(j->analysis);
+    }
+    if (model_of(j)) {
+        log_say(LOG_RESULT, "work      %.3g GFLOP and %.3g GB moved a step, all ranks", size.flop_per_step * 1e-9, size.bytes_per_step * 1e-9);
+    }
+    size_t own = j->rec ? record_bytes_buffer(j->rec) : j->fit ? fit_bytes(j->fit) : analyze_bytes(j->analysis);
+    log_say(LOG_RESULT, "memory    %s on rank %d of %d: arrays %s, state %s, tables %s, %s %s, stimulus %s, program %s",
+            report_bytes((double)(j->bytes_before + bytes_wanted(j)), text[0]), j->p.setup.rank, j->p.setup.nrank,
+            report_bytes((double)size.bytes_arrays, text[1]), report_bytes((double)size.bytes_state, text[2]),
+            report_bytes((double)size.bytes_tables, text[3]), j->rec ? "record" : j->fit ? "fit" : "analysis", report_bytes((double)own, text[4]),
+            report_bytes(j->p.stim ? (double)stimulus_bytes(j->p.stim) : 0, text[5]), report_bytes((double)j->bytes_before, text[6]));
 }
 
 /* Collective. */
 static enum exit_code check_memory(const job *j, bool is_cpu)
 {
-    model_sizes size = model_size(j->m);
-    size_t wanted = bytes_wanted(j) - (is_cpu ? 0 : size.bytes_arrays + size.bytes_state);
+    size_t elsewhere = 0;
+    if (model_of(j) && !is_cpu) {
+        model_sizes size = model_size(model_of(j));
+        elsewhere = size.bytes_arrays + size.bytes_state;
+    }
+    size_t wanted = bytes_wanted(j) - elsewhere;
     size_t share = memory_bytes_available() / (size_t)comm_node_size();
     if (!comm_any(wanted > share)) {
         return EXIT_DONE;
@@ -245,50 +286,88 @@ static enum exit_code check_memory(const job *j, bool is_cpu)
 
 /* --- run ---------------------------------------------------------------------------------------------------------- */
 
-static enum exit_code job_simulate(job *j)
+static enum exit_code job_simulate(job *j, backend *be)
 {
-    const settings *s = &j->set;
-    const options *o = j->opt;
-    backend *be = backend_open(o->device, (int)s->threads);
-    snprintf(j->device, sizeof j->device, "%s", be->ops->name);
-    report_header(j->command, be->ops->name, (int)s->threads);
-    enum exit_code code = check_memory(j, strcmp(be->ops->name, "cpu") == 0);
-    if (code == EXIT_DONE) {
-        model_attach(j->m, be);
-        record_attach(j->rec, be);
-        simulation sim = {.m = j->m,
-                          .be = be,
-                          .stim = j->stim,
-                          .crop_y = s->crop_y,
-                          .crop_x = s->crop_x,
-                          .rec = j->rec,
-                          .result = j->result,
-                          .input_effective = input_effective(j->in),
-                          .nstep = s->nstep,
-                          .step_s = s->step_s,
-                          .overwrite = o->overwrite,
-                          .resume = o->resume,
-                          .restart_every_s = o->restart_every_s,
-                          .deadline_s = o->max_walltime_s > 0 ? j->began_s + o->max_walltime_s : 0};
-        log_say(LOG_PROGRESS, "stimulus %s", stimulus_describe(j->stim));
-        log_say(LOG_PROGRESS, "result   %s", j->result);
-        simulate_done done = simulate_run(&sim);
-        code = done.code;
-        if (code == EXIT_DONE || code == EXIT_STOPPED) {
-            report_end(j->began_s, j->bytes_before + bytes_wanted(j));
-            log_say(LOG_PROGRESS, "%.6g s simulated in %.3f s: %.3g x real time", (double)done.steps * s->step_s, done.wall_s,
-                    (double)done.steps * s->step_s / done.wall_s);
-        }
+    const settings *s = &j->p.set;
+    const options *o = j->p.opt;
+    model_attach(j->m, be);
+    record_attach(j->rec, be);
+    simulation sim = {.m = j->m,
+                      .be = be,
+                      .stim = j->p.stim,
+                      .crop_y = s->crop_y,
+                      .crop_x = s->crop_x,
+                      .rec = j->rec,
+                      .result = j->result,
+                      .input_effective = input_effective(j->p.in),
+                      .nstep = s->nstep,
+                      .step_s = s->step_s,
+                      .overwrite = o->overwrite,
+                      .resume = o->resume,
+                      .restart_every_s = o->restart_every_s,
+                      .deadline_s = run_deadline(&j->p)};
+    simulate_done done = simulate_run(&sim);
+    if (done.code == EXIT_DONE || done.code == EXIT_STOPPED) {
+        report_end(j->p.began_s, j->bytes_before + bytes_wanted(j));
+        log_say(LOG_PROGRESS, "%.6g s simulated in %.3f s: %.3g x real time", (double)done.steps * s->step_s, done.wall_s,
+                (double)done.steps * s->step_s / done.wall_s);
     }
+    return done.code;
+}
+
+static enum exit_code job_fit(job *j, backend *be)
+{
+    if (j->p.opt->check) {
+        return fit_check(j->fit, be);
+    }
+    enum exit_code code = fit_run(j->fit, be);
+    if (code == EXIT_DONE || code == EXIT_STOPPED) {
+        report_end(j->p.began_s, j->bytes_before + bytes_wanted(j));
+    }
+    return code;
+}
+
+static enum exit_code job_analyze(job *j, backend *be)
+{
+    enum exit_code code = analyze_run(j->analysis, be);
+    if (code == EXIT_DONE) {
+        report_end(j->p.began_s, j->bytes_before + bytes_wanted(j));
+    }
+    return code;
+}
+
+/* Whatever holds memory of the backend, before the backend goes. */
+static void destroy_modes(job *j)
+{
     record_destroy(j->rec);
     model_destroy(j->m);
+    fit_destroy(j->fit);
+    analyze_destroy(j->analysis);
     j->rec = NULL;
     j->m = NULL;
+    j->fit = NULL;
+    j->analysis = NULL;
+}
+
+static enum exit_code job_execute(job *j)
+{
+    backend *be = backend_open(j->p.opt->device, (int)j->p.set.threads);
+    snprintf(j->device, sizeof j->device, "%s", be->ops->name);
+    report_header(j->command, be->ops->name, (int)j->p.set.threads);
+    enum exit_code code = check_memory(j, strcmp(be->ops->name, "cpu") == 0);
+    if (code == EXIT_DONE) {
+        if (j->p.stim) {
+            log_say(LOG_PROGRESS, "stimulus %s", stimulus_describe(j->p.stim));
+        }
+        log_say(LOG_PROGRESS, "result   %s", j->result);
+        code = j->fit ? job_fit(j, be) : j->analysis ? job_analyze(j, be) : job_simulate(j, be);
+    }
+    destroy_modes(j);
     backend_close(be);
     return code;
 }
 
-/* results/<name of the input>.h5, unless told otherwise. */
+/* results/<name of the input>.h5, unless told otherwise; a fit and an analysis of the same input stand beside its simulation. */
 static char *choose_result(const options *o)
 {
     if (o->out) {
@@ -296,10 +375,11 @@ static char *choose_result(const options *o)
     }
     const char *slash = strrchr(o->file, '/'), *name = slash ? slash + 1 : o->file, *dot = strrchr(name, '.');
     int n = dot && dot > name ? (int)(dot - name) : (int)strlen(name);
-    if (comm_rank() == 0 && !o->plan && o->command == COMMAND_SIMULATE && mkdir("results", 0777) != 0 && errno != EEXIST) {
+    if (comm_rank() == 0 && !o->plan && !o->check && mkdir("results", 0777) != 0 && errno != EEXIST) {
         error_fatal(EXIT_NO_OUTPUT, "the folder results cannot be created here (%s); name a result with --out", strerror(errno));
     }
-    return memory_text("results/%.*s.h5", n, name);
+    const char *mode = o->command == COMMAND_FIT ? "_fit" : o->command == COMMAND_ANALYZE ? "_analysis" : "";
+    return memory_text("results/%.*s%s.h5", n, name, mode);
 }
 
 static char *join_words(int argc, char *const argv[])
@@ -315,27 +395,30 @@ static char *join_words(int argc, char *const argv[])
 
 static enum exit_code job_do(job *j)
 {
-    if (j->opt->dump_input) {
+    if (j->p.opt->dump_input) {
         if (comm_rank() == 0) {
-            fputs(input_effective(j->in), stdout);
+            fputs(input_effective(j->p.in), stdout);
         }
         return EXIT_DONE;
     }
-    if (j->opt->command == COMMAND_VALIDATE) {
-        log_say(LOG_RESULT, "%s: no problems", j->opt->file);
+    if (j->p.opt->command == COMMAND_VALIDATE) {
+        log_say(LOG_RESULT, "%s: no problems", j->p.opt->file);
         return EXIT_DONE;
     }
-    j->result = choose_result(j->opt);
-    if (j->opt->plan) {
+    j->result = choose_result(j->p.opt);
+    j->p.result = j->result;
+    if (j->p.opt->plan) {
         print_plan(j);
         return EXIT_DONE;
     }
-    return job_simulate(j);
+    return job_execute(j);
 }
 
 int job_run(const options *o, int argc, char *const argv[])
 {
-    job j = {.opt = o, .began_s = log_clock(), .command = join_words(argc, argv)};
+    job j = {.p = {.opt = o, .began_s = log_clock()}, .command = join_words(argc, argv)};
+    j.p.command = j.command;
+    j.p.device = j.device;
     log_start(comm_rank(), o->level);
     log_phase(PHASE_INIT);
     enum exit_code code = job_read(&j);
@@ -343,14 +426,11 @@ int job_run(const options *o, int argc, char *const argv[])
         check_same_input(&j);
         code = job_do(&j);
     }
-    if (j.rec) {
-        record_destroy(j.rec);
+    destroy_modes(&j);
+    if (j.p.stim) {
+        stimulus_close(j.p.stim);
     }
-    model_destroy(j.m);
-    if (j.stim) {
-        stimulus_close(j.stim);
-    }
-    input_destroy(j.in);
+    input_destroy(j.p.in);
     memory_free(j.command);
     memory_free(j.result);
     return code;

@@ -13,7 +13,7 @@
 #include "base/units.h"
 
 enum flag_kind { FLAG_YES, FLAG_TEXT, FLAG_COUNT, FLAG_SECONDS, FLAG_SET, FLAG_THREADS, FLAG_DEVICE, FLAG_LEVEL, FLAG_HELP };
-enum { FOR_VALIDATE = 1, FOR_SIMULATE = 2, FOR_BOTH = 3 };
+enum { FOR_VALIDATE = 1, FOR_SIMULATE = 2, FOR_FIT = 4, FOR_ANALYZE = 8, FOR_LONG = 6, FOR_RUN = 14, FOR_ALL = 15 };
 
 typedef struct flag {
     const char *name;
@@ -25,22 +25,23 @@ typedef struct flag {
 } flag;
 
 static const flag flags[] = {
-    {"--set", FLAG_SET, FOR_BOTH, 0, 0, "KEY=VALUE", "replaces one value of the input: run.duration=2s, model.stages.opl.sigma='0.1 deg'"},
-    {"--out", FLAG_TEXT, FOR_SIMULATE, offsetof(options, out), 0, "RESULT.h5", "where the result goes [results/<name of the input>.h5]"},
-    {"--overwrite", FLAG_YES, FOR_SIMULATE, offsetof(options, overwrite), 0, NULL, "an existing result is replaced"},
-    {"--plan", FLAG_YES, FOR_SIMULATE, offsetof(options, plan), 0, NULL, "prints shapes, memory, operations, and stops"},
-    {"--ranks", FLAG_COUNT, FOR_SIMULATE, offsetof(options, ranks), 0, "N", "with --plan: as if on N ranks"},
-    {"--resume", FLAG_YES, FOR_SIMULATE, offsetof(options, resume), 0, NULL,
+    {"--set", FLAG_SET, FOR_ALL, 0, 0, "KEY=VALUE", "replaces one value of the input: run.duration=2s, model.stages.opl.sigma='0.1 deg'"},
+    {"--out", FLAG_TEXT, FOR_RUN, offsetof(options, out), 0, "RESULT.h5", "where the result goes [results/<name of the input>.h5, ..._fit.h5, ..._analysis.h5]"},
+    {"--overwrite", FLAG_YES, FOR_RUN, offsetof(options, overwrite), 0, NULL, "an existing result is replaced"},
+    {"--plan", FLAG_YES, FOR_RUN, offsetof(options, plan), 0, NULL, "prints shapes, memory, operations, and stops"},
+    {"--ranks", FLAG_COUNT, FOR_LONG, offsetof(options, ranks), 0, "N", "with --plan: as if on N ranks"},
+    {"--resume", FLAG_YES, FOR_LONG, offsetof(options, resume), 0, NULL,
      "goes on from RESULT.h5.restart, if there is one; on any number of ranks"},
-    {"--restart-every", FLAG_SECONDS, FOR_SIMULATE, offsetof(options, restart_every_s), 0, "TIME", "writes a restart file that often: 10min"},
-    {"--max-walltime", FLAG_SECONDS, FOR_SIMULATE, offsetof(options, max_walltime_s), 0, "TIME",
+    {"--restart-every", FLAG_SECONDS, FOR_LONG, offsetof(options, restart_every_s), 0, "TIME", "writes a restart file that often: 10min"},
+    {"--max-walltime", FLAG_SECONDS, FOR_LONG, offsetof(options, max_walltime_s), 0, "TIME",
      "stops with a restart file (exit 75) before that time: 1h"},
-    {"--device", FLAG_DEVICE, FOR_SIMULATE, offsetof(options, device), 0, "NAME", "cpu, cuda or auto [auto]"},
-    {"--threads", FLAG_THREADS, FOR_BOTH, 0, 0, "N", "short for --set run.threads=N"},
-    {"--dump-input", FLAG_YES, FOR_BOTH, offsetof(options, dump_input), 0, NULL, "prints the input with every default written out, and stops"},
-    {"--quiet", FLAG_LEVEL, FOR_BOTH, 0, LOG_QUIET, NULL, "says nothing but errors"},
-    {"--verbose", FLAG_LEVEL, FOR_BOTH, 0, LOG_DETAIL, NULL, "says more"},
-    {"--help", FLAG_HELP, FOR_BOTH, 0, 0, NULL, "this text"},
+    {"--device", FLAG_DEVICE, FOR_RUN, offsetof(options, device), 0, "NAME", "cpu, cuda or auto [auto]"},
+    {"--threads", FLAG_THREADS, FOR_ALL, 0, 0, "N", "short for --set run.threads=N"},
+    {"--check", FLAG_YES, FOR_FIT, offsetof(options, check), 0, NULL, "Taylor test of every fitted parameter on the first batch, and stops"},
+    {"--dump-input", FLAG_YES, FOR_ALL, offsetof(options, dump_input), 0, NULL, "prints the input with every default written out, and stops"},
+    {"--quiet", FLAG_LEVEL, FOR_ALL, 0, LOG_QUIET, NULL, "says nothing but errors"},
+    {"--verbose", FLAG_LEVEL, FOR_ALL, 0, LOG_DETAIL, NULL, "says more"},
+    {"--help", FLAG_HELP, FOR_ALL, 0, 0, NULL, "this text"},
 };
 enum { NFLAG = sizeof flags / sizeof *flags };
 
@@ -52,6 +53,8 @@ static const struct {
 } commands[] = {
     {"simulate", COMMAND_SIMULATE, FOR_SIMULATE, "chiasm simulate FILE.yaml [flags]",
      "runs a model on a stimulus; as it stands also under mpirun or srun"},
+    {"fit", COMMAND_FIT, FOR_FIT, "chiasm fit FILE.yaml [flags]", "fits parameters of a model, or a stimulus, to responses"},
+    {"analyze", COMMAND_ANALYZE, FOR_ANALYZE, "chiasm analyze FILE.yaml [flags]", "receptive fields, nonlinearities and scores of responses"},
     {"validate", COMMAND_VALIDATE, FOR_VALIDATE, "chiasm validate FILE.yaml [flags]", "lists every problem of an input, and stops"},
     {"help", COMMAND_HELP, 0, "chiasm help [TOPIC]", "this text, or what TOPIC is: a command, a section, a stage, a stimulus, a preset"},
     {"version", COMMAND_VERSION, 0, "chiasm version", "version, commit, precision, build"},
@@ -85,7 +88,11 @@ static const flag *find_flag(options *o, const char *name, int wanted)
     }
     for (int i = 0; i < NFLAG; i++) {
         if (strcmp(flags[i].name, name) == 0) {
-            wrong(o, "%s is a flag of %s, not of %s", name, flags[i].commands & FOR_SIMULATE ? "simulate" : "validate", o->topic);
+            int c = 0;
+            while (!(commands[c].flags & flags[i].commands)) {
+                c++;
+            }
+            wrong(o, "%s is a flag of %s, not of %s", name, commands[c].name, o->topic);
             return NULL;
         }
     }
@@ -288,8 +295,8 @@ void options_help(void)
     for (int i = 0; i < NCOMMAND; i++) {
         printf("  %-36s %s\n", commands[i].usage, commands[i].help);
     }
-    puts("\nFlags of simulate:");
-    print_flags(FOR_SIMULATE);
+    puts("\nFlags (chiasm help COMMAND lists those of one):");
+    print_flags(FOR_ALL);
     puts("\nExit codes: 0 done, 64 wrong command line, 65 bad input, 66 input cannot be opened, 69 no device or memory, 70 internal,\n"
          "73 result cannot be created, 74 reading or writing failed, 75 stopped in good order with a restart file, 76 model diverged.");
 }

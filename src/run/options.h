@@ -4,17 +4,18 @@
 #include "base/base.h"
 #include "base/log.h"
 
-enum command { COMMAND_HELP, COMMAND_VERSION, COMMAND_VALIDATE, COMMAND_SIMULATE };
+enum command { COMMAND_HELP, COMMAND_VERSION, COMMAND_VALIDATE, COMMAND_SIMULATE, COMMAND_FIT, COMMAND_ANALYZE };
 
 typedef struct options {
     enum command command;
     const char *topic; /* what --help is about: the command, or the TOPIC of `chiasm help`; NULL: everything */
-    const char *file;  /* input file: validate, simulate */
+    const char *file;  /* input file: all but help and version */
     const char **set;  /* [nset] overrides "a.b=c" */
     int nset;
     const char *out;    /* NULL: results/<name of the input>.h5 */
     const char *device; /* "cpu" | "cuda" | "auto" */
     bool overwrite, plan, resume, dump_input;
+    bool check; /* of fit */
     int ranks;              /* of --plan; 0: as started */
     double restart_every_s; /* 0: only when stopped */
     double max_walltime_s;  /* 0: none */

@@ -4,13 +4,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/version.h"
 #include "cluster/comm.h"
+#include "run/provenance.h"
 #include "run/record_own.h"
 
 enum { SPIKE_COPIES = 4 }; /* while spikes are written: the list, what is sent, what is received, what is sorted */
@@ -360,50 +359,6 @@ static void define_cells(record *r, int output, const char *name, const char **d
     }
 }
 
-static void now_text(char text[32])
-{
-    time_t t = time(NULL);
-    struct tm utc;
-    strftime(text, 32, "%Y-%m-%dT%H:%M:%S+00:00", gmtime_r(&t, &utc));
-}
-
-static void define_provenance(record *r)
-{
-    const record_facts *f = &r->facts;
-    char start[32];
-    now_text(start);
-    const struct {
-        const char *name, *text;
-    } part[] = {{"input", f->input_effective ? f->input_effective : input_effective(r->in)},
-                {"original", f->input_original ? f->input_original : input_original(r->in)},
-                {"input_path", f->input_path ? f->input_path : input_path(r->in)},
-                {"command", f->command},
-                {"stimulus", f->stimulus},
-                {"device", f->device},
-                {"host", comm_host()},
-                {"mpi", comm_library()},
-                {"version", version_number},
-                {"commit", version_commit},
-                {"build", version_build},
-                {"precision", REAL_NAME},
-                {"slurm_job_id", getenv("SLURM_JOB_ID")},
-                {"slurm_array_task_id", getenv("SLURM_ARRAY_TASK_ID")},
-                {"start", start}};
-    store_define_group(r->file, "/provenance");
-    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
-        if (part[i].text) {
-            char *name = memory_text("/provenance/%s", part[i].name);
-            store_define_text(r->file, name, part[i].text);
-            memory_free(name);
-        }
-    }
-    int64_t seed = (int64_t)f->seed, ranks = comm_size(), nstep = f->nstep;
-    store_attr_integers(r->file, "/provenance", "seed", STORE_U64, 0, &seed);
-    store_attr_integers(r->file, "/provenance", "ranks", STORE_I64, 0, &ranks);
-    store_attr_integers(r->file, "/provenance", "nstep", STORE_I64, 0, &nstep);
-    store_attr_number(r->file, "/provenance", "step_s", f->step_s);
-}
-
 static void define_all(record *r)
 {
     const int64_t magic = 0x0A7A, version[2] = {0, 1}; /* SONATA's */
@@ -420,7 +375,9 @@ static void define_all(record *r)
     for (int i = 0; i < r->nspikes; i++) {
         define_cells(r, r->spikes[i].output, r->spikes[i].name, done, &ndone);
     }
-    define_provenance(r);
+    const record_facts *f = &r->facts;
+    provenance_define(r->file, r->in,
+                      &(provenance_facts){f->input_effective, f->input_original, f->input_path, f->command, f->stimulus, f->device, f->step_s, f->nstep, f->seed});
     memory_free(done);
 }
 
@@ -554,13 +511,8 @@ void record_flush(record *r)
 
 void record_close(record *r, double wall_s)
 {
-    char end[32];
     record_flush(r);
-    now_text(end);
-    comm_broadcast(end, sizeof end, 0);
-    comm_broadcast(&wall_s, sizeof wall_s, 0);
-    store_attr_text(r->file, "/provenance", "end", end);
-    store_attr_number(r->file, "/provenance", "wall_s", wall_s);
+    provenance_end(r->file, wall_s);
     store_close(r->file);
     r->file = NULL;
     say_results(r, false);

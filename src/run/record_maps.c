@@ -49,7 +49,7 @@ int64_t record_frame_values(const record_map *map)
  * of a row.  Tiles side by side are joined first, then strips of equal width below each other. */
 void record_map_cut(record_map *map, const model *m)
 {
-    const grid_tile *tile = model_tiles(m);
+    const grid_tile *tile = model_output_at(m, map->output).tile;
     map->nrect = 0;
     for (int l = 0; l < model_nleaf(m);) {
         grid_tile strip = inside(tile[l], map);

@@ -155,10 +155,15 @@ static bool plan_region(const record *r, const input_node *at, const map_entry *
 {
     const grid *g = model_grid(r->model);
     const double *d = e->region_deg, half_x = g->nx / 2.0 / r->facts.pixels_per_deg, half_y = g->ny / 2.0 / r->facts.pixels_per_deg;
-    map->ny = g->ny;
-    map->nx = g->nx;
+    model_output o = model_output_at(r->model, map->output);
+    map->ny = o.ny;
+    map->nx = o.nx;
     if (e->nregion == 0) {
         return true;
+    }
+    if (o.ny != g->ny || o.nx != g->nx) {
+        input_problem(r->in, at, "region: '%s' is a map of %d x %d, smaller than the field (region: valid); it is recorded whole", o.name, o.nx, o.ny);
+        return false;
     }
     const double slack = 1e-9 * (half_x + half_y);
     bool inside = d[0] >= -half_x - slack && d[2] <= half_x + slack && d[1] >= -half_y - slack && d[3] <= half_y + slack;

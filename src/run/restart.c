@@ -17,7 +17,7 @@ static const char kind[] = "chiasm restart";
 /* --- checksums ---------------------------------------------------------------------------------------------------- */
 
 /* 64-bit checksum of words of eight bytes: xor, multiply, fold.  Finds damage; it is no signature. */
-static uint64_t checksum(uint64_t h, const void *data, size_t bytes)
+uint64_t restart_checksum(uint64_t h, const void *data, size_t bytes)
 {
     const char *p = data;
     for (size_t i = 0; i < bytes; i += 8) {
@@ -31,14 +31,14 @@ static uint64_t checksum(uint64_t h, const void *data, size_t bytes)
 
 static uint64_t checksum_of_leaf(int leaf, const real *state, int64_t nstate)
 {
-    return checksum((uint64_t)leaf + 1, state, (size_t)nstate * sizeof(real));
+    return restart_checksum((uint64_t)leaf + 1, state, (size_t)nstate * sizeof(real));
 }
 
 static uint64_t checksum_of_head(int64_t step, int nposition, const int64_t *position, const char *text)
 {
-    uint64_t h = checksum(FORMAT, &step, sizeof step);
-    h = checksum(h, position, (size_t)nposition * sizeof *position);
-    return checksum(h, text, strlen(text));
+    uint64_t h = restart_checksum(FORMAT, &step, sizeof step);
+    h = restart_checksum(h, position, (size_t)nposition * sizeof *position);
+    return restart_checksum(h, text, strlen(text));
 }
 
 /* --- inputs that may go on with each other ------------------------------------------------------------------------ */
@@ -108,7 +108,7 @@ char *restart_differences(const char *then, const char *now)
 
 /* --- files -------------------------------------------------------------------------------------------------------- */
 
-static char *name_of(const char *result, bool previous)
+char *restart_name(const char *result, bool previous)
 {
     return memory_text("%s.restart%s", result, previous ? ".prev" : "");
 }
@@ -123,7 +123,7 @@ static bool exists(const char *path)
 
 bool restart_exists(const char *result)
 {
-    char *path = name_of(result, false), *previous = name_of(result, true);
+    char *path = restart_name(result, false), *previous = restart_name(result, true);
     bool found = exists(path);
     found = exists(previous) || found;
     memory_free(path);
@@ -133,7 +133,7 @@ bool restart_exists(const char *result)
 
 void restart_remove(const char *result)
 {
-    char *path = name_of(result, false), *previous = name_of(result, true);
+    char *path = restart_name(result, false), *previous = restart_name(result, true);
     if (comm_rank() == 0) {
         remove(path);
         remove(previous);
@@ -144,9 +144,9 @@ void restart_remove(const char *result)
 }
 
 /* At no moment is there no restart file: the old one gets a second name, which the rename of the new one does not touch. */
-static void keep_previous(const char *result)
+void restart_keep_previous(const char *result)
 {
-    char *path = name_of(result, false), *previous = name_of(result, true);
+    char *path = restart_name(result, false), *previous = restart_name(result, true);
     if (comm_rank() == 0 && access(path, F_OK) == 0) {
         remove(previous);
         if (link(path, previous) != 0 && rename(path, previous) != 0) { /* file systems without hard links */
@@ -195,7 +195,7 @@ static int64_t most_leaves(const model *m)
 void restart_save(const char *result, const char *input_text, model *m, const restart_point *p)
 {
     int64_t nstate = model_nstate(m), nleaf = grid_nleaf(model_grid(m));
-    char *path = name_of(result, false);
+    char *path = restart_name(result, false);
     store *s = store_create(path, true);
     store_need_space(s, (size_t)nleaf * (size_t)nstate * sizeof(real));
     define_file(s, input_text, m, p);
@@ -217,7 +217,7 @@ void restart_save(const char *result, const char *input_text, model *m, const re
         }
     }
     memory_free(state);
-    keep_previous(result);
+    restart_keep_previous(result);
     store_close(s);
     memory_free(path);
 }
@@ -362,7 +362,7 @@ enum restart_found restart_load(const char *result, const char *input_text, mode
     enum restart_found found = RESTART_NONE;
     bool is_other = false;
     for (int previous = 0; previous < 2 && found != RESTART_LOADED && !is_other; previous++) {
-        char *path = name_of(result, previous);
+        char *path = restart_name(result, previous);
         if (exists(path)) {
             verdict v = load_one(path, input_text, m, p);
             if (v.is == DAMAGED) {

@@ -24,6 +24,11 @@ bool restart_exists(const char *result); /* collective: as rank 0 sees it */
 void restart_remove(const char *result); /* collective: when the result is complete */
 size_t restart_bytes(const model *m);    /* host memory of this rank while saving or loading */
 
+/* For other modes, which keep files of the same name (fit_restart.c). */
+char *restart_name(const char *result, bool previous);              /* memory_free it */
+void restart_keep_previous(const char *result);                     /* collective, just before store_close of the new one */
+uint64_t restart_checksum(uint64_t h, const void *data, size_t bytes); /* of words of eight bytes; finds damage, is no signature */
+
 /* What differs between two effective inputs apart from run.threads and run.chunk: the lines of both from the first to the last that differ, at
  * most a few, as "  - line of then\n  + line of now\n"; NULL when nothing differs.  memory_free it. */
 char *restart_differences(const char *then, const char *now);

@@ -10,6 +10,8 @@
 #include "base/nearest.h"
 #include "input/stimulus.h"
 #include "model/model.h"
+#include "run/analyze.h"
+#include "run/fit.h"
 #include "run/options.h"
 #include "run/record.h"
 
@@ -197,20 +199,23 @@ void settings_length(input *in, const input_node *run, int64_t stimulus_nstep, s
 
 static int topic_count(void)
 {
-    return COUNT(own_topics) + stimulus_ntopic + model_ntopic + record_ntopic + model_preset_ntopic + stage_count;
+    return COUNT(own_topics) + stimulus_ntopic + model_ntopic + record_ntopic + analyze_ntopic + fit_topic_count() + model_preset_ntopic + stage_count;
 }
 
 static help_topic topic_at(int i)
 {
-    const help_topic *const list[] = {own_topics, stimulus_topics, model_topics, record_topics};
-    const int n[] = {COUNT(own_topics), stimulus_ntopic, model_ntopic, record_ntopic};
+    const help_topic *const list[] = {own_topics, stimulus_topics, model_topics, record_topics, analyze_topics};
+    const int n[] = {COUNT(own_topics), stimulus_ntopic, model_ntopic, record_ntopic, analyze_ntopic};
     for (int k = 0; k < COUNT(list); k++) {
         if (i < n[k]) {
             return list[k][i];
         }
         i -= n[k];
     }
-    i -= model_preset_ntopic;
+    if (i < fit_topic_count()) {
+        return fit_topic_at(i);
+    }
+    i -= fit_topic_count() + model_preset_ntopic;
     if (i < 0) {
         return *model_preset_topics[i + model_preset_ntopic];
     }

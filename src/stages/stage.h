@@ -1,5 +1,5 @@
-/* stage.h - one step of a model: a pure function from (inputs, state) to (output, next state).  A stage keeps no other memory between
- * calls, so a chunk can be run again, saved or moved to another rank without asking the stage.
+/* stage.h - one step of a model: a pure function from (inputs, state, parameters) to (output, next state), and its adjoint.  A stage keeps no
+ * other memory between calls, so a chunk can be run again, saved or moved to another rank without asking the stage.
  *
  * A new stage is one file stage_<what>.c with a stage_type, one line in stage_list.c, one test, one input. */
 #ifndef STAGE_H
@@ -7,7 +7,27 @@
 #include "compute/backend.h"
 #include "input/input.h"
 
-enum { STAGE_MAX_INPUT = 8, STAGE_MAX_STATE = 6 };
+enum { STAGE_MAX_INPUT = 8, STAGE_MAX_STATE = 6, STAGE_MAX_PARAM = 12, STAGE_MAX_DIM = 5 };
+
+/* --- parameters: the physical ones, in the units of their keys ---------------------------------------------------------- */
+enum param_map {  /* how an optimiser sees a value: as it is, its logarithm, or the logit of its place between min and max */
+    PARAM_FREE, PARAM_POSITIVE, PARAM_BETWEEN
+};
+typedef struct stage_param {
+    const char *name, *unit;       /* the key's name, where it is a key */
+    int64_t n;                     /* values */
+    int ndim;                      /* 0: one number; else their shape, slowest first */
+    int64_t dims[STAGE_MAX_DIM];
+    const double *start;           /* [n] before any fit; of the stage, lives as long as it */
+    double min, max;               /* what a value may be; -INFINITY, INFINITY: any */
+    enum param_map map;            /* default of a fit */
+} stage_param;
+
+/* What a fit is going to change, known when stages plan: a stage whose sizes follow from a parameter (the radius of a blur) plans for the most. */
+typedef struct stage_fitted {
+    const char *stage, *param;
+    double most; /* largest value that it may get; INFINITY: not said */
+} stage_fitted;
 
 /* Cells with positions; degrees from the centre of the field, x to the right, y up.  Ids are 0..ncell-1 in the order of the mosaic. */
 typedef struct population {
@@ -30,17 +50,34 @@ typedef struct stage_world {
     const grid_tile *tile;  /* [nleaf]                                               */
     int max_nt;             /* longest chunk                                         */
     double fovea_deg, scaling_per_deg; /* log-polar scheme; scaling 0: uniform       */
+    int nnet;                          /* networks of this rank: copies of the model with parameters of their own; 1 but in fits of many */
+    const stage_fitted *fitted;        /* [nfitted] */
+    int nfitted;
+    bool differentiate;                /* backward will be called: write the tape */
 } stage_world;
+
+/* fitted.c: whether a fit changes a parameter, and the largest value it can come to: the fit's maximum or else twice the start; the start if it
+ * is not fitted. */
+bool stage_is_fitted(const stage_world *w, const char *stage, const char *param);
+double stage_most(const stage_world *w, const char *stage, const char *param, double start);
 
 /* One input of a stage as it is known when the stage plans. */
 typedef struct stage_input {
     const char *name;
     int nchan;
     const population *cells; /* NULL: a map of the field */
+    const grid_tile *tile;   /* [own leaf] of a map smaller than the field's tiles; NULL: the field's */
+    int pad_ny, pad_nx;      /* padded shape of a map */
     double rest;             /* value everywhere before step 0 */
     bool rest_varies;        /* from channel to channel; rest is the first one's */
     const char *unit;
 } stage_input;
+
+/* Reals of one channel of a state of the input's shape. */
+static inline int64_t stage_plane(const stage_input *in)
+{
+    return in->cells ? in->cells->pad : (int64_t)in->pad_ny * in->pad_nx;
+}
 
 typedef struct stage_state {
     const char *name, *unit;
@@ -67,6 +104,12 @@ typedef struct stage_plan {
     int out_halo, out_hist;    /* of its own output, that the stage itself reads back (coupled stages) */
     int swap_halo;             /* of one-channel frames of its own that it swaps; 0: none */
     bool coupled;              /* every step needs the neighbours' last one: forward is called once with all leaves */
+    bool sums;                 /* asks for sum_leaves: one sequence at a time */
+    int nparam;
+    stage_param param[STAGE_MAX_PARAM];
+    int64_t tape;              /* reals per leaf and step that forward writes for backward, when world->differentiate */
+    const grid_tile *tile;     /* [own leaf] of an output whose maps are smaller than the field's tiles (valid convolution); NULL: the field's */
+    int pad_ny, pad_nx;        /* then: its padded shape */
     bool spikes;               /* appends to stage_call.spikes */
     bool whole_field;          /* needs the field in one tile (recursive filters along whole lines) */
     double flop, bytes;        /* per element of the output and step, for the plan */
@@ -79,13 +122,16 @@ typedef struct stage_plan {
 typedef struct stage_services {
     void *ctx;
     void (*swap)(void *ctx, view v, int nt);                                 /* fills the halos of nt frames from the neighbours and the edge rule */
-    void (*sum_leaves)(void *ctx, const double *mine, int n, double *total); /* mine[own leaf][n]; fixed order over leaves */
+    void (*swap_back)(void *ctx, view g, int nt);                            /* its adjoint: adds halos to the pixels they came from, leaves them 0 */
+    void (*sum_leaves)(void *ctx, const double *mine, int n, double *total); /* mine[own leaf][n]; fixed order over the leaves of a sequence; total[n]
+                                                                                (one network and sequence) */
 } stage_services;
 
 typedef struct stage_call {
     backend *be;
     const stage_services *services; /* coupled stages only */
     int first, nleaf;               /* local leaves of the views; first: number of the first, for tables made per leaf */
+    int network;                    /* all of these leaves belong to it; local number, < world->nnet */
     int64_t step0;                  /* absolute step of frame 0 */
     int nt;
     int nin;
@@ -94,7 +140,25 @@ typedef struct stage_call {
     dreal *state[STAGE_MAX_STATE];  /* of the first leaf */
     int64_t state_stride;           /* between leaves */
     spike_list *spikes;             /* [nleaf] */
+    dreal *tape;                    /* nt * plan.tape reals a leaf, tape_stride apart; NULL: no backward will follow */
+    int64_t tape_stride;
+    bool training;                  /* layers that differ in training (noise, batch statistics) act so */
+    int64_t draw;                   /* number of the batch: random layers draw anew for each */
 } stage_call;
+
+/* Adjoint of one chunk.  The stage_call beside it has the inputs and outputs that forward saw and made, state as it was BEFORE the chunk, and the
+ * tape.  Everything is ADDED but where it says so. */
+typedef struct stage_back {
+    view g_out, g_second;            /* derivative of the loss by the outputs; a stage that reads its own history adds to frames < 0 of g_out */
+    view g_in[STAGE_MAX_INPUT];      /* by the inputs: tile, halo and history frames; at NULL: nobody wants it */
+    dreal *g_state[STAGE_MAX_STATE]; /* in: by the state after the chunk; out (overwritten): by the state before it */
+    int64_t g_state_stride;
+    double *g_par;                   /* [leaf] pieces of all values of the stage's parameters in their order, g_par_stride apart; NULL: not wanted */
+    int64_t g_par_stride;
+    double *g_rest;                  /* [leaf] pieces of [STAGE_MAX_INPUT], g_rest_stride apart: by the rest values of the inputs, where forward itself
+                                        used them at step 0 */
+    int64_t g_rest_stride;
+} stage_back;
 
 typedef struct stage_type {
     const char *name, *help; /* the word after `type:`; one line */
@@ -108,7 +172,15 @@ typedef struct stage_type {
     /* Sizes and host tables; problems go to world->in at node `at`.  Returns what the stage keeps (host memory), never NULL. */
     void *(*plan)(const stage_world *world, const void *settings, int nin, const stage_input in[], const input_node *at, stage_plan *plan);
     void (*attach)(void *own, backend *be, const view in[]); /* builds the backend's plans; in: with the strides of the run */
+    /* Takes the values of all parameters of a network, in the order of plan.param: the only place where constants and tables are made of them, called
+     * after attach and after every step of a fit.  NULL: the stage has no parameters. */
+    void (*set)(void *own, backend *be, int network, const double *value);
+    /* Rest value of the output (and the second), and the start of each state, from those of the inputs, after set; NULL: as planned, whatever the
+     * parameters.  start_back adds its adjoint to g_rest_in and g_value (g_start[k]: summed over the reals of state k). */
+    void (*start)(void *own, int network, const double rest_in[], double rest[2], double start[]);
+    void (*start_back)(void *own, int network, const double rest_in[], const double g_rest[2], const double g_start[], double g_rest_in[], double *g_value);
     void (*forward)(void *own, const stage_call *call);
+    void (*backward)(void *own, const stage_call *call, const stage_back *back); /* NULL: no derivative goes through (it is 0: Poisson spikes) */
     void (*destroy)(void *own, backend *be);                 /* be NULL: was never attached */
 } stage_type;
 

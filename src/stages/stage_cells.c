@@ -56,12 +56,12 @@ static void place_in_pixels(own *o)
     }
 }
 
-/* Which leaf owns each cell: the one with the pixel above and left of it. */
+/* Which tile owns each cell: the one with the pixel above and left of it.  Every sequence and network has the same cells. */
 static void deal_to_leaves(own *o)
 {
     const stage_world *w = o->world;
-    int nleaf_all = grid_nleaf(&w->grid);
-    int64_t *count = MEMORY_NEW(int64_t, nleaf_all), most = 1;
+    int ntile = grid_ntile(&w->grid);
+    int64_t *count = MEMORY_NEW(int64_t, ntile), most = 1;
     for (int64_t i = 0; i < o->place.ncell; i++) {
         int64_t n = ++count[grid_leaf_of(&w->grid, (int)o->row[i], (int)o->column[i])];
         most = n > most ? n : most;
@@ -76,8 +76,8 @@ static void deal_to_leaves(own *o)
         }
     }
     for (int64_t i = 0; i < o->place.ncell; i++) {
-        int l = grid_leaf_of(&w->grid, (int)o->row[i], (int)o->column[i]) - w->first_leaf;
-        if (l >= 0 && l < w->nleaf) {
+        int tile = grid_leaf_of(&w->grid, (int)o->row[i], (int)o->column[i]);
+        for (int l = (tile - w->first_leaf % ntile + ntile) % ntile; l < w->nleaf; l += ntile) {
             o->id[(int64_t)l * pad + o->tile[l].nx++] = i;
         }
     }
@@ -176,6 +176,33 @@ static void forward(void *own_, const stage_call *c)
     c->be->ops->link(c->be, o->table, c->first, c->nt, c->in[0], c->out);
 }
 
+static void backward(void *own_, const stage_call *c, const stage_back *b)
+{
+    own *o = own_;
+    if (b->g_in[0].at) {
+        c->be->ops->link_back(c->be, o->table, c->first, c->nt, b->g_out, b->g_in[0]);
+    }
+}
+
+static void start(void *own_, int network, const double rest_in[], double rest[2], double state[])
+{
+    (void)own_;
+    (void)network;
+    (void)state;
+    rest[0] = rest_in[0];
+}
+
+static void start_back(void *own_, int network, const double rest_in[], const double g_rest[2], const double g_start[], double g_rest_in[],
+                       double *g_value)
+{
+    (void)own_;
+    (void)network;
+    (void)rest_in;
+    (void)g_start;
+    (void)g_value;
+    g_rest_in[0] += g_rest[0];
+}
+
 static void destroy(void *own_, backend *be)
 {
     own *o = own_;
@@ -204,6 +231,9 @@ const stage_type stage_cells = {
     .wants_map = true,
     .plan = cells_plan,
     .attach = attach,
+    .start = start,
+    .start_back = start_back,
     .forward = forward,
+    .backward = backward,
     .destroy = destroy,
 };

@@ -1,14 +1,16 @@
 /* bench_conv.c - convolution on one core: the LN filter of 20 x 21 x 21 taps, the floor of its transforms beside it, and every algorithm
- * on other sizes.  Times are medians of several repetitions; GFLOP/s count what the algorithm does (conv_info). */
+ * on other sizes; forward and backward of what fits live on: small LN filters and the layers of single-cell CNNs.  Times are
+ * medians of several repetitions; GFLOP/s count what the algorithm does (conv_info).  `bench_conv fits` stops after the latter. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/memory.h"
 #include "compute/cpu_conv.h"
 
 enum { MOST = 15 };
-static const char *const algorithm_name[] = {"auto", "fft", "separable", "direct"};
+static const char *const algorithm_name[] = {"auto", "fft", "separable", "direct", "window"};
 
 typedef struct bench {
     conv_desc desc;
@@ -35,7 +37,7 @@ static double median(double *t, int n)
 static real *make_kernel(const conv_desc *d, bool rank1)
 {
     int64_t pairs = (int64_t)d->nchan_out * d->nchan_in / d->groups, taps = (int64_t)d->kt * d->ky * d->kx;
-    real *kernel = MEMORY_NEW(real, pairs * taps);
+    real *kernel = MEMORY_NEW(real, pairs * taps + d->nchan_out); /* and a bias of 0 */
     for (int64_t n = 0; n < pairs * taps; n++) {
         double k = (double)(n % taps / (d->ky * d->kx)), j = (double)(n / d->kx % d->ky), i = (double)(n % d->kx);
         kernel[n] = rank1 ? (real)(1 / ((1 + k) * (1 + j * j) * (2 + i))) : (real)((double)(n * 7919 % 10007) / 10007 - 0.5);
@@ -51,7 +53,7 @@ static bench open_bench(conv_desc d, bool rank1)
     b.info = cpu_conv_look(b.plan);
     int h = b.info.halo_before > b.info.halo_after ? b.info.halo_before : b.info.halo_after;
     b.x = (view){.nleaf = 1, .nchan = d.nchan_in, .halo = h, .pad_ny = d.tile_ny, .pad_nx = d.tile_nx};
-    b.x.row_stride = (d.tile_nx + 2 * h + 15) / 16 * 16;
+    b.x.row_stride = d.tile_nx + 2 * h < 16 ? d.tile_nx + 2 * h : (d.tile_nx + 2 * h + 15) / 16 * 16;
     b.x.chan_stride = b.x.row_stride * (d.tile_ny + 2 * h);
     b.x.frame_stride = b.x.chan_stride * d.nchan_in;
     b.x.leaf_stride = b.x.frame_stride * (d.max_nt + b.info.hist);
@@ -136,6 +138,68 @@ static double frame_ms(conv_desc d, enum conv_algorithm a, bool rank1, double *g
     return s * 1e3;
 }
 
+/* Forward and backward of nt frames: ms, and GFLOP/s of the sums as they are defined. */
+static void both_ways(const char *name, conv_desc d, enum conv_algorithm a, bool want_x)
+{
+    d.groups = 1;
+    d.differentiate = d.bias = true;
+    d.algorithm = a;
+    d.varies = a != CONV_SEPARABLE;
+    bench b = open_bench(d, false);
+    real *tape = MEMORY_NEW(real, b.info.tape * d.max_nt), *g_state = MEMORY_NEW(real, b.info.nstate), *gx = MEMORY_NEW(real, b.x.leaf_stride);
+    double *g = MEMORY_NEW(double, conv_kernel_reals(&d) + d.nchan_out), forward[7], by_kernel[7], by_input[7];
+    view x = b.x, y = b.y, g_in = b.x, none = {0};
+    x.tile = y.tile = g_in.tile = &b.tile;
+    g_in.at = (dreal *)(gx + (host(b.x.at) - b.input));
+    for (int i = 0; i < 7; i++) {
+        double t0 = log_clock();
+        cpu_conv_taped(NULL, b.plan, d.max_nt, x, (dreal *)b.state, 0, y, (dreal *)tape, 0);
+        double t1 = log_clock();
+        cpu_conv_back(NULL, b.plan, d.max_nt, x, (dreal *)b.state, (dreal *)tape, 0, 0, y, (dreal *)g_state, 0, none, g, 0);
+        double t2 = log_clock();
+        if (want_x) {
+            cpu_conv_back(NULL, b.plan, d.max_nt, x, (dreal *)b.state, (dreal *)tape, 0, 0, y, (dreal *)g_state, 0, g_in, NULL, 0);
+        }
+        forward[i] = t1 - t0;
+        by_kernel[i] = t2 - t1;
+        by_input[i] = log_clock() - t2;
+    }
+    double flop = 2e-9 * (double)conv_kernel_reals(&d) * d.tile_ny * d.tile_nx * d.max_nt;
+    double f = median(forward, 7), k = median(by_kernel, 7), i = median(by_input, 7);
+    printf("%-44s %-6s forward %8.3f ms %6.1f GFLOP/s   by kernel %8.3f ms %6.1f", name, algorithm_name[b.info.algorithm], f * 1e3, flop / f, k * 1e3,
+           flop / k);
+    want_x ? printf("   by input %8.3f ms %6.1f\n", i * 1e3, flop / i) : printf("\n");
+    memory_free(tape);
+    memory_free(g_state);
+    memory_free(gx);
+    memory_free(g);
+    close_bench(&b);
+}
+
+static void fits(void)
+{
+    conv_desc ln = {.nchan_in = 1, .nchan_out = 1, .kt = 12, .ky = 7, .kx = 7, .tile_ny = 20, .tile_nx = 20, .max_nt = 500};
+    conv_desc cnn = {.nchan_in = 1, .nchan_out = 8, .kt = 20, .ky = 7, .kx = 7, .tile_ny = 2, .tile_nx = 2, .max_nt = 2000};
+    conv_desc inner = {.nchan_in = 8, .nchan_out = 16, .kt = 1, .ky = 3, .kx = 3, .tile_ny = 16, .tile_nx = 16, .max_nt = 500};
+    conv_desc mix = {.nchan_in = 8, .nchan_out = 16, .kt = 1, .ky = 1, .kx = 1, .tile_ny = 16, .tile_nx = 16, .max_nt = 500};
+    conv_desc dense = {.nchan_in = 16, .nchan_out = 2, .kt = 1, .ky = 16, .kx = 16, .tile_ny = 1, .tile_nx = 1, .max_nt = 500};
+    printf("\nfits, %s, one core (GFLOP/s of the sums as defined)\n", REAL_NAME);
+    for (int a = CONV_AUTO; a <= CONV_WINDOW; a++) {
+        if (a != CONV_SEPARABLE) {
+            both_ways("LN 12 x 7 x 7 on 20 x 20, 500 frames", ln, (enum conv_algorithm)a, true);
+        }
+    }
+    for (int a = CONV_AUTO; a <= CONV_WINDOW; a++) {
+        if (a == CONV_SEPARABLE) {
+            continue;
+        }
+        both_ways("CNN 8 @ 20 x 7 x 7, 8 x 8 > 2 x 2, 2000", cnn, (enum conv_algorithm)a, true);
+        both_ways("8 > 16 @ 3 x 3 on 16 x 16, 500", inner, (enum conv_algorithm)a, true);
+        both_ways("8 > 16 @ 1 x 1 on 16 x 16, 500", mix, (enum conv_algorithm)a, true);
+        both_ways("dense 16 x 16 x 16 > 2, 500", dense, (enum conv_algorithm)a, true);
+    }
+}
+
 static void one_size(int size, int nin, int nout, int kt, int k, bool rank1)
 {
     int frames = 1 << 20 > size * size ? (1 << 20) / (size * size) : 1;
@@ -145,9 +209,9 @@ static void one_size(int size, int nin, int nout, int kt, int k, bool rank1)
     double gflops;
     frame_ms(d, CONV_AUTO, rank1, &gflops, &info);
     printf("%5d %2d>%-2d %3d x %2d x %2d %-8s %-10s", size, nin, nout, kt, k, k, rank1 ? "rank 1" : "full", algorithm_name[info.algorithm]);
-    for (int a = CONV_FFT; a <= CONV_DIRECT; a++) {
+    for (int a = CONV_FFT; a <= CONV_WINDOW; a++) {
         double work = 2e-9 * size * size * d.max_nt * kt * k * k * nin * nout;
-        if ((a == CONV_SEPARABLE && !rank1) || (a == CONV_DIRECT && work > 8)) {
+        if ((a == CONV_SEPARABLE && !rank1) || (a >= CONV_DIRECT && work > 8)) {
             printf("%12s %6s", "-", "");
             continue;
         }
@@ -157,10 +221,15 @@ static void one_size(int size, int nin, int nout, int kt, int k, bool rank1)
     printf("\n");
 }
 
-int main(void)
+int main(int narg, char **arg)
 {
+    fits();
+    if (narg > 1 && strcmp(arg[1], "fits") == 0) {
+        return 0;
+    }
     ln_filter();
-    printf("\n size chan kernel        taps     chosen      fft ms GFLOP/s   separable GFLOP/s   direct GFLOP/s      (ms per frame)\n");
+    printf("\n size chan kernel        taps     chosen      fft ms GFLOP/s   separable GFLOP/s   direct GFLOP/s      window GFLOP/s      "
+           "(ms per frame)\n");
     for (int size = 64; size <= 1024; size *= 2) {
         one_size(size, 1, 1, 1, 3, false);
         one_size(size, 1, 1, 1, 9, false);

@@ -1,0 +1,508 @@
+/* fit.c - plan and loop of a fit. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "cluster/comm.h"
+#include "run/fit_own.h"
+#include "run/restart.h"
+
+/* --- plan ------------------------------------------------------------------------------------------------------------ */
+
+/* Where "cnn.kernel" stands among the values of a network. */
+static bool find_parameter(void *ctx, const char *name, int64_t *at, int64_t *n, int *ndim, int64_t dims[5])
+{
+    const fit *f = ctx;
+    for (int i = 0; i < model_nparam(f->m); i++) {
+        model_param p = model_param_at(f->m, i);
+        size_t head = strlen(p.stage);
+        if (strncmp(name, p.stage, head) == 0 && name[head] == '.' && strcmp(name + head + 1, p.p.name) == 0) {
+            *at = p.at;
+            *n = p.p.n;
+            *ndim = p.p.ndim;
+            memcpy(dims, p.p.dims, sizeof p.p.dims);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A whole window in one chunk needs no second forward sweep; all leaves together keep to about 4 million pixels an array.  From the input alone. */
+static int choose_chunk(const fit *f)
+{
+    grid g = grid_plan(f->setup.ny, f->setup.nx, f->setup.ntile_y, f->setup.ntile_x);
+    int64_t pixels = (int64_t)g.tile_ny * g.tile_nx * grid_ntile(&g) * f->nseq * f->nnet, nt = (4 << 20) / pixels;
+    nt = nt < 32 ? 32 : nt;
+    nt = nt < f->window ? nt : f->window;
+    return nt < 65536 ? (int)nt : 65536;
+}
+
+static void plan_model(fit *f)
+{
+    model_setup *s = &f->setup;
+    if (f->s.networks) {
+        s->ntile_y = s->ntile_x = 0;
+    }
+    model_setup plain = *s;
+    if (f->s.target == FIT_PARAMETERS) {
+        model *probe = model_create(&plain);
+        bool fine = probe && f->s.parameters && fit_read_parameters(f, probe);
+        model_destroy(probe);
+        if (!fine) {
+            return;
+        }
+    }
+    grid g = grid_plan(s->ny, s->nx, s->ntile_y, s->ntile_x);
+    g.nseq = f->nseq;
+    g.nnet = f->nnet;
+    s->rank = f->p->opt->plan ? run_busiest_rank(&g, s->nrank) : comm_rank();
+    s->nseq = f->nseq;
+    s->nnet = f->nnet;
+    s->chunk_steps = s->chunk_steps > 0 ? (s->chunk_steps < f->window ? s->chunk_steps : (int)f->window) : choose_chunk(f);
+    s->differentiate = true;
+    s->stimulus_gradient = f->s.target == FIT_STIMULUS;
+    s->fitted = f->fitted;
+    s->nfitted = f->nparam;
+    f->m = model_create(s);
+}
+
+fit *fit_plan(run_parts *p, const input_node *section)
+{
+    fit *f = MEMORY_NEW(fit, 1);
+    f->p = p;
+    f->in = p->in;
+    f->section = section;
+    f->setup = p->setup;
+    if (!section) {
+        input_problem(p->in, NULL, "fit: the section is missing; chiasm help fit shows one");
+    }
+    int before = input_nproblem(p->in);
+    fit_read(f);
+    fit_read_networks(f);
+    fit_plan_data(f);
+    plan_model(f);
+    if (f->m) {
+        fit_plan_outputs(f);
+        fit_read_limits(f);
+        f->penalty = penalty_read(f->in, f->s.penalties, find_parameter, f, &f->npenalty);
+        if (input_nproblem(p->in) == before) {
+            fit_plan_frames(f);
+        }
+        if (f->s.target == FIT_STIMULUS) {
+            fit_plan_stimulus(f);
+        }
+    }
+    return f;
+}
+
+void fit_destroy(fit *f)
+{
+    if (!f) {
+        return;
+    }
+    fit_data_destroy(f);
+    fit_sweep_destroy(f);
+    for (int k = 0; f->course && (k == 0 || k < model_nnet(f->m)); k++) {
+        if (f->course[k].optim) {
+            optim_destroy(f->course[k].optim);
+        }
+        memory_free(f->course[k].u);
+        memory_free(f->course[k].best_u);
+    }
+    model_destroy(f->m);
+    for (int i = 0; i < f->nparam; i++) {
+        memory_free(f->param[i].name);
+        memory_free((void *)f->fitted[i].stage);
+    }
+    void *own[] = {f->param, f->fitted, f->transform.piece, f->penalty, f->course, f->history, f->history_at, f->trouble};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        memory_free(own[i]);
+    }
+    memory_free(f);
+}
+
+model *fit_model(const fit *f)
+{
+    return f->m;
+}
+
+size_t fit_bytes(const fit *f)
+{
+    size_t bytes = fit_movie_bytes(f), nnet = (size_t)model_nnet(f->m);
+    bytes += nnet * (size_t)(3 * model_nvalue(f->m) + 6 * f->nu) * sizeof(double);
+    bytes += 2 * (size_t)f->npixel * sizeof(double) * 4;
+    size_t states = (size_t)model_nleaf(f->m) * (size_t)model_nstate(f->m) * sizeof(real), most = (size_t)f->s.memory_mb << 20;
+    size_t all = states * (size_t)((f->window + f->chunk - 1) / f->chunk);
+    return bytes + (all < most ? all : most);
+}
+
+void fit_print_plan(const fit *f)
+{
+    log_say(LOG_RESULT, "fit of %lld sequences of %lld steps (%lld before each are not counted): %lld train, %lld validate, %lld test; %d at once",
+            (long long)f->nsequence, (long long)(f->window - f->seq.burn_in), (long long)f->burn_in, (long long)f->set[SPLIT_TRAIN].n,
+            (long long)f->set[SPLIT_VALIDATION].n, (long long)f->set[SPLIT_TEST].n, f->nseq);
+    log_say(LOG_RESULT, "%d network%s, %lld fitted values each; method %s", f->nnet, f->nnet > 1 ? "s" : "", (long long)f->nu, f->optim.method);
+    for (int i = 0; i < f->nitem; i++) {
+        log_say(LOG_RESULT, "  output %s: %s", f->item[i].name, f->item[i].r ? response_describe(f->item[i].r) : "is made large");
+    }
+    log_say(LOG_RESULT, "%-28s %8s %14s %14s %14s  %-8s %s", "parameter", "values", "start", "min", "max", "map", "fitted");
+    for (int i = 0; i < model_nparam(f->m); i++) {
+        static const char *const maps[] = {"free", "positive", "between"};
+        model_param p = model_param_at(f->m, i);
+        int piece = 0;
+        while (piece < f->nparam && f->param[piece].index != i) {
+            piece++;
+        }
+        const transform_piece *t = piece < f->nparam ? &f->transform.piece[piece] : NULL;
+        char name[128];
+        snprintf(name, sizeof name, "%s.%s", p.stage, p.p.name);
+        log_say(LOG_RESULT, "%-28s %8lld %14.6g %14.6g %14.6g  %-8s %s  %s", name, (long long)p.p.n, p.p.start[0], t ? t->min : p.p.min, t ? t->max : p.p.max,
+                maps[t ? t->map : p.p.map], t ? "yes" : "no", p.p.unit ? p.p.unit : "");
+    }
+}
+
+/* --- memory ---------------------------------------------------------------------------------------------------------- */
+
+void fit_take_u(fit *f, int net, const double *u)
+{
+    transform_out(&f->transform, u, f->value + net * f->nvalue);
+}
+
+void fit_attach(fit *f, backend *be)
+{
+    int nnet = model_nnet(f->m) > 0 ? model_nnet(f->m) : 1; /* a rank without leaves holds the numbers of the first network all the same */
+    f->be = be;
+    model_attach(f->m, be);
+    fit_data_attach(f);
+    fit_sweep_attach(f);
+    f->course = MEMORY_NEW(fit_course, nnet);
+    for (int k = 0; k < nnet; k++) {
+        fit_course *c = &f->course[k];
+        c->u = MEMORY_NEW(double, f->nu);
+        c->best_u = MEMORY_NEW(double, f->nu);
+        c->stop = stopping_start();
+        c->loss = c->validation = c->score = NAN;
+        fit_start_values(f, (model_nnet(f->m) > 0 ? model_first_net(f->m) : 0) + k, f->value + k * f->nvalue);
+        transform_in(&f->transform, f->value + k * f->nvalue, c->u);
+        memcpy(c->best_u, c->u, (size_t)f->nu * sizeof(double));
+        if (!optim_is_search(&f->optim) && f->nparam > 0) {
+            c->optim = optim_create(&f->optim, f->nu);
+        }
+    }
+    if (f->s.target == FIT_STIMULUS) {
+        fit_stimulus_attach(f);
+    }
+    if (f->p->stim && stimulus_broken(f->p->stim)) {
+        error_fatal(EXIT_BAD_INPUT, "%s", stimulus_broken(f->p->stim));
+    }
+}
+
+/* --- the loop: what is looked at -------------------------------------------------------------------------------------- */
+
+bool fit_time_to_stop(fit *f, bool *save)
+{
+    double now = log_clock(), deadline = run_deadline(f->p);
+    bool first = comm_rank() == 0, late = deadline > 0 && now + 2 * f->step_s > deadline; /* one more step and the restart file */
+    double votes[2] = {comm_signal_seen() || (first && late), first && f->p->opt->restart_every_s > 0 && now - f->saved_s > f->p->opt->restart_every_s};
+    comm_max_double(votes, 2);
+    *save = votes[1] > 0;
+    return votes[0] > 0;
+}
+
+/* The running mean of the parameters is what is scored, if there is one. */
+static const double *scored(const fit_course *c)
+{
+    const double *mean = c->optim ? optim_mean(c->optim) : NULL;
+    return mean ? mean : c->u;
+}
+
+static void look(fit *f)
+{
+    bool validates = f->set[SPLIT_VALIDATION].n > 0;
+    int nnet = model_nnet(f->m);
+    if (validates) {
+        for (int k = 0; k < nnet; k++) {
+            fit_take_u(f, k, scored(&f->course[k]));
+        }
+        fit_set_parameters(f);
+        fit_evaluate(f, f->set[SPLIT_VALIDATION], NULL, NULL);
+    }
+    for (int k = 0; k < nnet; k++) {
+        fit_course *c = &f->course[k];
+        if (c->stopped) {
+            continue;
+        }
+        c->loss = c->n > 0 ? c->sum / c->n : NAN;
+        c->sum = c->n = 0;
+        c->validation = validates ? f->losses[k] : NAN;
+        c->score = validates ? fit_score_of(f, k) : -c->loss;
+        bool better = stopping_look(&f->stopping, f->optim.schedule == OPTIM_PLATEAU ? f->optim.patience : 0, c->score, &c->stop);
+        if (better || !validates) {
+            memcpy(c->best_u, scored(c), (size_t)f->nu * sizeof(double));
+        }
+        c->stopped = stopping_wanted(&f->stopping, &c->stop);
+    }
+    fit_note_history(f);
+}
+
+/* Collective, for the eye only: means over networks. */
+static void show_progress(fit *f, int64_t nstep)
+{
+    double mine[4] = {0, 0, 0, 0}, *all = MEMORY_NEW(double, 4 * comm_size());
+    for (int k = 0; k < model_nnet(f->m); k++) {
+        const fit_course *c = &f->course[k];
+        mine[0] += isfinite(c->loss) ? c->loss : 0;
+        mine[1] += isfinite(c->score) ? c->score : 0;
+        mine[2] += !c->stopped;
+        mine[3]++;
+    }
+    comm_gather_double(mine, 4, all);
+    double sum[4] = {0, 0, 0, 0}, wall = log_clock() - f->began_s;
+    for (int r = 0; r < 4 * comm_size(); r++) {
+        sum[r % 4] += all[r];
+    }
+    memory_free(all);
+    double left = f->step > 0 ? wall / (double)f->step * (double)(nstep - f->step) : 0;
+    log_progress("epoch %lld of %lld  loss %.6g  %s %.5g  rate %.3g  %lld of %d fitting  %lld:%02lld left", (long long)f->epoch, (long long)f->s.epochs,
+                 sum[0] / sum[3], f->s.score == SCORE_LOSS ? "score (-loss)" : f->s.score == SCORE_CORRELATION ? "correlation" : "bits/spike", sum[1] / sum[3],
+                 f->course[0].rate, (long long)sum[2], (int)sum[3], (long long)left / 60, (long long)left % 60);
+}
+
+/* Every rank hears of it; the first that knows what it is says so. */
+enum exit_code fit_say_trouble(fit *f, fit_set set)
+{
+    fit_diagnose(f, set);
+    double speaker = f->trouble ? comm_rank() : comm_size();
+    comm_min_double(&speaker, 1);
+    log_progress_end();
+    if (comm_rank() == (int)speaker || (speaker == comm_size() && comm_rank() == 0)) {
+        fprintf(stderr, "chiasm: error: epoch %lld, step %lld of the fit: %s; a smaller optimiser.rate, optimiser.clip or limits may help\n", (long long)f->epoch,
+                (long long)f->step, f->trouble ? f->trouble : "the loss is not finite");
+    }
+    return EXIT_DIVERGED;
+}
+
+/* --- methods that step ------------------------------------------------------------------------------------------------ */
+
+/* Collective.  Losses and derivatives by the optimiser's numbers; false: not finite somewhere. */
+static bool derive(fit *f, fit_set set)
+{
+    for (int k = 0; k < model_nnet(f->m); k++) {
+        fit_take_u(f, k, f->course[k].u);
+    }
+    fit_set_parameters(f);
+    fit_loss(f, set, true, f->step);
+    bool fine = true;
+    for (int k = 0; k < model_nnet(f->m); k++) {
+        f->losses[k] += fit_penalties(f, k, f->g_value + k * f->nvalue);
+        transform_gradient(&f->transform, f->course[k].u, f->g_value + k * f->nvalue, f->g_u + k * f->nu);
+        fine = fine && isfinite(f->losses[k]) && optim_bad(f->g_u + k * f->nu, f->nu) < 0;
+    }
+    return !comm_any(!fine);
+}
+
+static bool step(fit *f, fit_set set, int64_t nstep)
+{
+    double start = log_clock();
+    if (!derive(f, set)) {
+        return false;
+    }
+    for (int k = 0; k < model_nnet(f->m); k++) {
+        fit_course *c = &f->course[k];
+        if (!c->stopped) {
+            c->rate = optim_rate(&f->optim, f->step, nstep, c->stop.nreduction);
+            enum optim_stop stop = optim_step(c->optim, c->u, f->g_u + k * f->nu, f->losses[k], c->rate);
+            transform_clip(&f->transform, c->u);
+            c->sum += f->losses[k];
+            c->n++;
+            c->stopped = stop != OPTIM_GO;
+        }
+    }
+    f->step++;
+    f->step_s = fmax(f->step_s, log_clock() - start);
+    return true;
+}
+
+static bool all_stopped(const fit *f)
+{
+    bool going = false;
+    for (int k = 0; k < model_nnet(f->m); k++) {
+        going = going || !f->course[k].stopped;
+    }
+    return !comm_any(going);
+}
+
+static enum exit_code run_epochs(fit *f)
+{
+    fit_set train = f->set[SPLIT_TRAIN];
+    int64_t nbatch = (train.n + f->nseq - 1) / f->nseq, nstep = f->s.epochs * nbatch;
+    int64_t *order = MEMORY_NEW(int64_t, train.n), *list = MEMORY_NEW(int64_t, f->nseq);
+    enum exit_code code = EXIT_DONE;
+    while (f->epoch < f->s.epochs && code == EXIT_DONE && !all_stopped(f)) {
+        split_order(f->setup.seed, f->epoch, train.n, f->seq.order == 0, order);
+        fit_set set = {list, 0};
+        for (int64_t i = f->batch * f->nseq; i < train.n && set.n < f->nseq; i++) {
+            list[set.n++] = train.sequence[order[i]];
+        }
+        if (!step(f, set, nstep)) {
+            code = fit_say_trouble(f, set);
+            break;
+        }
+        f->batch++;
+        bool ends = f->batch == nbatch;
+        if (ends) {
+            f->batch = 0;
+            f->epoch++;
+        }
+        if (f->s.evaluate_every > 0 ? f->step % f->s.evaluate_every == 0 || f->step == nstep : ends) {
+            look(f);
+            show_progress(f, nstep);
+        }
+        bool save;
+        if (fit_time_to_stop(f, &save) && f->step < nstep) {
+            code = EXIT_STOPPED;
+        }
+        if (save || code == EXIT_STOPPED) {
+            fit_restart_save(f);
+        }
+    }
+    memory_free(order);
+    memory_free(list);
+    return code;
+}
+
+/* --- searches ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct search {
+    fit *f;
+    bool stopped, bad;
+    double best;
+} search;
+
+static double search_value(void *ctx, const double *u, double *g)
+{
+    search *s = ctx;
+    fit *f = s->f;
+    fit_course *c = &f->course[0];
+    memcpy(c->u, u, (size_t)f->nu * sizeof(double));
+    fit_take_u(f, 0, u);
+    fit_set_parameters(f);
+    fit_loss(f, f->set[SPLIT_TRAIN], g != NULL, 0);
+    double loss = f->losses[0] + fit_penalties(f, 0, g ? f->g_value : NULL);
+    if (g) {
+        transform_gradient(&f->transform, u, f->g_value, g);
+        comm_broadcast(g, (size_t)f->nu * sizeof *g, 0);
+    }
+    comm_broadcast(&loss, sizeof loss, 0); /* ranks without leaves search along */
+    f->step++;
+    c->loss = loss;
+    if (loss < s->best) {
+        s->best = loss;
+        memcpy(c->best_u, u, (size_t)f->nu * sizeof(double));
+        c->score = -loss;
+        fit_note_history(f);
+    }
+    bool save;
+    s->stopped = fit_time_to_stop(f, &save);
+    if (save || s->stopped) {
+        fit_restart_save(f);
+    }
+    log_progress("value %lld  loss %.8g  best %.8g", (long long)f->step, loss, s->best);
+    return s->stopped ? NAN : loss;
+}
+
+static bool search_stopped(void *ctx)
+{
+    return ((search *)ctx)->stopped;
+}
+
+static enum exit_code run_search(fit *f)
+{
+    search s = {.f = f, .best = INFINITY};
+    fit_course *c = &f->course[0];
+    double *low = MEMORY_NEW(double, f->nu), *high = MEMORY_NEW(double, f->nu), *u = MEMORY_NEW(double, f->nu), loss = INFINITY;
+    transform_bounds(&f->transform, low, high);
+    memcpy(u, c->best_u, (size_t)f->nu * sizeof(double)); /* of a stopped search: its best point */
+    optim_problem p = {&s, f->nu, search_value, search_stopped, low, high};
+    enum optim_stop stop = optim_search(&f->optim, &p, u, &loss);
+    log_progress_end();
+    enum exit_code code = EXIT_DONE;
+    if (stop == OPTIM_NOT_FINITE) {
+        code = fit_say_trouble(f, f->set[SPLIT_TRAIN]);
+    } else if (stop == OPTIM_INTERRUPTED) {
+        code = EXIT_STOPPED;
+    } else {
+        memcpy(c->best_u, u, (size_t)f->nu * sizeof(double));
+        c->loss = loss;
+        log_say(LOG_PROGRESS, "%s: %s after %lld values, loss %.8g", f->optim.method, optim_stop_text(stop), (long long)f->step, loss);
+    }
+    memory_free(low);
+    memory_free(high);
+    memory_free(u);
+    return code;
+}
+
+/* --- run --------------------------------------------------------------------------------------------------------------- */
+
+/* Refuses to lose what is there.  *complete: a result of this very input is there, and --resume was said. */
+static enum exit_code begin(fit *f, bool *complete)
+{
+    const options *o = f->p->opt;
+    const char *result = f->p->result;
+    bool there = comm_any(comm_rank() == 0 && access(result, F_OK) == 0), interrupted = restart_exists(result);
+    *complete = o->resume && there && !interrupted;
+    if (interrupted && !o->resume && !o->overwrite) {
+        if (comm_rank() == 0) {
+            fprintf(stderr, "chiasm: error: %s.restart of an interrupted fit is there; --resume goes on with it, --overwrite starts again\n", result);
+        }
+        return EXIT_NO_OUTPUT;
+    }
+    if (there && !o->resume && !o->overwrite) {
+        if (comm_rank() == 0) {
+            fprintf(stderr, "chiasm: error: result '%s' exists already; choose another --out or give --overwrite\n", result);
+        }
+        return EXIT_NO_OUTPUT;
+    }
+    if (*complete) {
+        log_say(LOG_PROGRESS, "%s is complete; nothing to resume", result);
+        return EXIT_DONE;
+    }
+    bool found = false;
+    enum exit_code code = o->resume ? fit_restart_load(f, &found) : EXIT_DONE;
+    if (code == EXIT_DONE && o->resume) {
+        log_say(LOG_PROGRESS, found ? "goes on at epoch %lld, step %lld" : "nothing to resume; starting at the beginning", (long long)f->epoch, (long long)f->step);
+    }
+    if (code == EXIT_DONE && !found) {
+        restart_remove(result);
+    }
+    return code;
+}
+
+enum exit_code fit_run(fit *f, backend *be)
+{
+    bool complete;
+    fit_attach(f, be);
+    enum exit_code code = begin(f, &complete);
+    if (code != EXIT_DONE || complete) {
+        return code;
+    }
+    f->result = store_create(f->p->result, f->p->opt->overwrite || f->p->opt->resume);
+    f->began_s = f->saved_s = log_clock();
+    code = f->s.target == FIT_STIMULUS ? fit_run_stimulus(f) : optim_is_search(&f->optim) ? run_search(f) : run_epochs(f);
+    log_progress_end();
+    if (code == EXIT_DONE) {
+        fit_write_result(f, log_clock() - f->began_s);
+        restart_remove(f->p->result);
+    } else {
+        store_abandon(f->result, false);
+        if (code == EXIT_STOPPED) {
+            log_say(LOG_RESULT, "stopped at epoch %lld, step %lld; the same command with --resume goes on", (long long)f->epoch, (long long)f->step);
+        }
+    }
+    log_phase(PHASE_OTHER);
+    return code;
+}
