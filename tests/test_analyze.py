@@ -100,7 +100,8 @@ def check_space(checks, build, folder):
     """STC and GLM, double."""
     x, y = record(folder, False)
     train, _ = parts()
-    write_yaml(os.path.join(folder, "b.yaml"), describe(False, nonlinearity=[], stc={"unbiased": True, "whiten": True}, glm={"ridge": 3, "history": 2}))
+    write_yaml(os.path.join(folder, "b.yaml"),
+               describe(False, nonlinearity=[], stc={"unbiased": True, "whiten": True}, glm={"ridge": 3, "history": 2}))
     chiasm(build, "chiasm-double", ["analyze", os.path.join(folder, "b.yaml"), "--overwrite", "--out", os.path.join(folder, "b.h5")])
     r = rows(x)
     with h5py.File(os.path.join(folder, "b.h5")) as f:
@@ -142,7 +143,8 @@ def check_refusals(checks, build, folder):
         path = os.path.join(folder, "d.yaml")
         write_yaml(path, describe(True, **change))
         out = chiasm(build, "chiasm", ["analyze", path, "--out", os.path.join(folder, "d.h5")], expect=65)
-        checks.check(word in out and "d.yaml:" in out and not os.path.exists(os.path.join(folder, "d.h5")), f"refused: {out.strip().splitlines()[0][-110:]}")
+        written = os.path.exists(os.path.join(folder, "d.h5"))
+        checks.check(word in out and "d.yaml:" in out and not written, f"refused: {out.strip().splitlines()[0][-110:]}")
 
 
 def check_input(checks, build, folder):

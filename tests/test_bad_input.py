@@ -46,6 +46,16 @@ GRATING = GOOD[GOOD.index("  type: grating"):GOOD.index("model:")]
 STAGES = GOOD[GOOD.index("  stages:"):GOOD.index("record:")]
 BLUR = "{name: opl, type: blur, input: stimulus, sigma: 0.2 deg}"
 
+FIT = """\
+fit:
+  parameters: [opl.sigma, {name: low.tau, min: 1 ms, max: 1 s}]
+  data: {stage: rate, source: "data.h5:/y", axes: [time, cell]}
+  sequences: {length: 5, burn_in: 2}
+  split: {validation: 0.4}
+  optimiser: {method: adam, rate: 0.01}
+record:
+"""
+
 RETINA = """\
 <retina-description-file>
 <retina temporal-step__sec="0.001" input-luminosity-range="255" pixels-per-degree="10.0">
@@ -71,6 +81,10 @@ def shown(text):
 
 def preset(text="  preset: virtualretina\n  file: retina.xml\n"):
     return (STAGES, text)
+
+
+def fit(*edits):
+    return ("record:\n", FIT) + edits
 
 
 # Name, what is replaced in GOOD by what, pieces that one line must have together (a line number of 0: the whole file); more dictionaries:
@@ -163,6 +177,23 @@ CASES = [
     ("preset and stages", ("  stages:", "  preset: cat-x\n  stages:"), ["preset", "stages", "one or the other"], None),
     ("preset without its file", preset("  preset: virtualretina\n"), ["model", "file", "retina.xml"]),
     ("file without its preset", preset("  preset: cat-x\n  file: retina.xml\n"), ["model", "file", "virtualretina"], 14),
+    # fit
+    ("fit: not given", (), ["fit", "missing"], 0),
+    ("fit: unknown key", fit("split:", "splt:"), ["fit.splt", "'split'"]),
+    ("fit: unknown parameter", fit("[opl.sigma,", "[opl.sigm,"), ["'opl.sigm'", "opl.sigma"]),
+    ("fit: no data", fit('  data: {stage: rate, source: "data.h5:/y", axes: [time, cell]}\n', ""), ["data", "responses"], 19),
+    ("fit: missing response", fit("data.h5:/y", "none.h5:/y"), ["data.source", "none.h5", "No such file"]),
+    ("fit: response of other cells", fit("stage: rate", "stage: cells"), ["'cells'", "480"]),
+    ("fit: unknown output", fit("stage: rate", "stage: rat"), ["'rat'"]),
+    ("fit: wrong unit of a limit", fit("min: 1 ms", "min: 1 deg"), ["low.tau", "min", "'1 deg' is an angle"]),
+    ("fit: limits the wrong way", fit("min: 1 ms", "min: 2 s"), ["low.tau", "limits 2 to 1"]),
+    ("fit: start beyond its limits", fit("max: 1 s", "max: 5 ms"), ["low.tau", "starts at 0.01", "0.005"]),
+    ("fit: sequences longer than the recording", fit("length: 5", "length: 50"), ["sequences", "50", "20 steps"]),
+    ("fit: unknown method", fit("method: adam", "method: adma"), ["optimiser", "'adma'", "adam"]),
+    ("fit: penalty on nothing", fit("  split:", "  penalties: [{parameter: opl.tau, l2: 1}]\n  split:"), ["penalties", "opl.tau"], 23),
+    ("fit: window outside the field", fit("  split:", "  networks: {window: [20, 20], each: [{name: a, at: [9, 0]}]}\n  split:"), ["networks", "20 x 20", "[9, 0]"], 23),
+    ("fit: many networks in a search", fit("method: adam", "method: lbfgs", "  split:", "  networks: {each: [{name: a}]}\n  split:"), ["networks", "lbfgs"], 23),
+    ("fit: a stimulus and parameters", fit("fit:", "fit:\n  target: stimulus"), ["target: stimulus", "parameters"], 19),
     # command line
     ("--set below a value", None, ["--set run.step.size=1", "run.step"], None, ["--set", "run.step.size=1"]),
     ("--set of an unknown stage", None, ["--set model.stages.op.sigma=1 deg", "'op'", "opl"], None, ["--set", "model.stages.op.sigma=1 deg"]),
@@ -221,6 +252,7 @@ def make_files(folder):
     np.save(at("nan.npy"), frames)
     with h5py.File(at("data.h5"), "w") as f:
         f["frames"] = frames
+        f["y"] = np.ones((20, 480))
         f["flat"] = np.ones((4, 4))
         kernel = np.ones((3, 3, 3))
         kernel[0, 2, 1] = np.nan
@@ -235,7 +267,7 @@ def make_files(folder):
 def run(build, folder, command, path, ranks, options):
     """Exit code, all that was said, seconds."""
     words = [os.path.join(build, "chiasm"), command, path] + options
-    if command == "simulate":
+    if command != "validate":
         words += ["--out", os.path.join(folder, "result.h5"), "--quiet"]
     if ranks > 1:
         words = ["mpirun", "--oversubscribe", "-n", str(ranks)] + words
@@ -305,6 +337,8 @@ def yaml_case(checks, build, shared, number):
     in_frames = "NaN in a" in name or "npy with NaN" in name or "is gone" in name  # seen when the frame is shown
     ranks = 2 if number % 8 == 0 or in_frames else 1
     command = "simulate" if number % 2 == 0 or in_frames else "validate"
+    if name.startswith("fit:") and (command == "simulate" or not edits):
+        command = "fit"
     outcome = run(build, folder, command, path, ranks, more[1] if len(more) > 1 else [])
     judge(checks, f"{name} ({command}, {ranks} rank{'s' * (ranks > 1)})", folder, before, outcome, 65, [where + pieces])
 

@@ -99,7 +99,7 @@ static void gain_control_settles(void)
     backend *be = backend_open("cpu", 1);
     enum { N = 20 };
     grid_tile tile = {0, 0, 0, N, N};
-    blur_desc d = {BLUR_GAUSSIAN, 1, 0, 0, N, N, N, N, 0};
+    blur_desc d = {.method = BLUR_GAUSSIAN, .sigma_px = 1, .field_ny = N, .field_nx = N, .tile_ny = N, .tile_nx = N};
     blur_plan *plan = be->ops->blur_create(be, &d);
     int halo = blur_look(&d).radius, row = N + 2 * halo;
     dreal *memory = be->ops->alloc(be, 2 * row * row), *input = be->ops->alloc(be, N * N), *a = be->ops->alloc(be, N * N);

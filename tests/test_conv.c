@@ -309,6 +309,11 @@ static void terms(void)
     conv_plan *plan = cpu_conv_create(NULL, &d, kernel);
     CHECK(cpu_conv_look(plan).algorithm == CONV_SEPARABLE && cpu_conv_look(plan).rank == 1 && cpu_conv_look(plan).hist == 19);
     cpu_conv_destroy(NULL, plan);
+    d.varies = d.differentiate = true; /* a kernel that a fit will change */
+    plan = cpu_conv_create(NULL, &d, kernel);
+    CHECK(cpu_conv_look(plan).algorithm == CONV_FFT && cpu_conv_look(plan).tape > 0);
+    cpu_conv_destroy(NULL, plan);
+    d.varies = d.differentiate = false;
     kernel[137] += (real)0.1; /* one tap more: one or more terms more, still exact */
     f = conv_factor(&d, kernel, 8);
     CHECK(f && f->nterm >= 2 && f->nterm <= 4);
@@ -357,6 +362,11 @@ static void choice(void)
     info = cpu_conv_look(plan);
     CHECK(info.algorithm == CONV_DIRECT && info.hist == 0 && info.nstate == 0 && info.halo_before == 1 && info.halo_after == 1);
     CHECK_NEAR(info.flop_per_frame, 2.0 * 128 * 128 * 9 * 64, 0, "counted");
+    cpu_conv_destroy(NULL, plan);
+    conv_desc cell = {.nchan_in = 1, .nchan_out = 8, .groups = 1, .kt = 20, .ky = 7, .kx = 7, .tile_ny = 2, .tile_nx = 2, .max_nt = 2000};
+    plan = cpu_conv_create(NULL, &cell, kernel); /* the published CNN of a single cell */
+    info = cpu_conv_look(plan);
+    CHECK(info.algorithm == CONV_WINDOW && info.hist == 19 && info.nstate == 0 && info.tape == 0);
     cpu_conv_destroy(NULL, plan);
     d.ky = 4; /* rows y-1 ... y+2: tap j reads y + 2 - j */
     info = conv_describe(&d, CONV_DIRECT, 0, 0);

@@ -2,7 +2,8 @@
 """Every file of inputs/ does what its header says: runs it and checks the header's `# expect:` lines.
 
 usage: tests/test_inputs.py BUILD [INPUT ...]
-Each line is a Python expression of the names below, times in s, that must hold of the result.
+Each line is a Python expression of the names below, times in s, that must hold of the result.  An input with a section `fit` is simulated, then
+fitted to that result: value("STAGE.PARAMETER") is what the fit found.
 A file without such lines (quickstart.yaml, whose film is not shipped) is the business of tests/test_quickstart.sh.
 """
 import ast
@@ -21,11 +22,12 @@ LONGEST_S = 30  # 10 s on an idle core, promised by the headers; tests may share
 
 
 class Result:
-    def __init__(self, file):
+    def __init__(self, file, fitted=None):
         self.file = file
         self.end = float(file["provenance"].attrs["nstep"]) * float(file["provenance"].attrs["step_s"])
         self.names = {k: getattr(self, k) for k in ("cells", "rate", "map", "mean", "sd", "f", "phase", "eccentricity")}
         self.names["np"] = np
+        self.names["value"] = lambda name: np.squeeze(fitted["parameters/" + name.replace(".", "/")][()])[()]
 
     def cells(self, population):
         """Number of cells."""
@@ -88,17 +90,21 @@ def values(line, names):
 
 
 def check(build, path, folder):
-    result = os.path.join(folder, "result.h5")
+    result, found = os.path.join(folder, "result.h5"), os.path.join(folder, "fit.h5")
+    fits = re.search(r"^fit:", open(path).read(), re.M) is not None
     start = time.monotonic()
     run = subprocess.run([os.path.join(build, "chiasm"), "simulate", path, "--quiet", "--overwrite", "--out", result], capture_output=True, text=True)
+    if fits and run.returncode == 0:
+        run = subprocess.run([os.path.join(build, "chiasm"), "fit", path, "--quiet", "--overwrite", "--out", found, "--set", "fit.data.source=" + result],
+                             capture_output=True, text=True)
     took_s = time.monotonic() - start
     print(f"{path}: {took_s:.1f} s")
     if run.returncode != 0:
         print(run.stderr)
         return 1
     failures = int(took_s > LONGEST_S)
-    with h5py.File(result, "r") as file:
-        names = Result(file).names
+    with h5py.File(result, "r") as file, h5py.File(found if fits else result, "r") as fitted:
+        names = Result(file, fitted).names
         for line in expectations(path):
             holds = bool(eval(line, names))
             print(f"  {'holds' if holds else 'FAILS'}: {line}   [{values(line, names)}]")

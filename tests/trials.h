@@ -41,7 +41,8 @@ static const trial trials[] = {
     {"rectify", NONLINEAR | STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, value: 37 Hz, slope: 100 Hz, form: convis, delay: 1}"},
     {"rectify", NONLINEAR | STEADY, "{name: a, type: rectify, input: stimulus, threshold: 0.5, slope: 100 Hz, form: clip}"},
     {"rectify", NONLINEAR | STEADY,
-     "{name: i, type: gain, input: stimulus, scale: 0}, {name: a, type: rectify, input: i, delay: 1}", " "}, /* at the kink: 0 Hz at a threshold of 0 */
+     "{name: i, type: gain, input: stimulus, scale: 0}, {name: a, type: rectify, input: i, delay: 1}", " "}, /* at the kink: 0 Hz at a threshold "
+     "of 0 */
     {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.07 deg}, {name: b, type: blur, input: a, sigma: 0 deg, delay: 2}"},
     {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.3 deg}"}, /* reads beyond the whole field */
     {"blur", STEADY, "{name: a, type: blur, input: stimulus, sigma: 0.1 deg, scheme: log-polar}"},
@@ -122,7 +123,8 @@ static const trial trials[] = {
      "{name: b, type: conv, input: a, size: [1, 1, 1], channels: 2, init: uniform 0.5, start: zero, bias: true},"
      "{name: c, type: conv, input: b, size: [3, 2, 4], channels: 6, groups: 2, region: valid, start: zero, algorithm: window}"},
     {"conv", PLANE | CUT, /* groups; a past of one frame; Gabor functions */
-     "{name: a, type: conv, input: stimulus, gabor: {sigma: 0.1 deg, frequency: 2 /deg, orientation: [0 deg, 60 deg], phase: [0 deg, 90 deg], drift: 40 Hz,"
+     "{name: a, type: conv, input: stimulus, gabor: {sigma: 0.1 deg, frequency: 2 /deg, orientation: [0 deg, 60 deg], phase: [0 deg, 90 deg], "
+     "drift: 40 Hz,"
      "tau: 2 ms, order: 1, lags: 4}, algorithm: fft, start: first_frame},"
      "{name: b, type: conv, input: a, size: [2, 2, 3], channels: 4, groups: 2, start: first_frame, algorithm: direct, bias: true}"},
     {"dense", PLANE | STEADY | ONE_TILE, "{name: a, type: dense, input: stimulus, channels: 3, lags: 3, init: normal 0.1}"},
@@ -138,32 +140,40 @@ static const trial trials[] = {
      "{name: b, type: cells, input: stimulus, mosaic: circular, scheme: log-polar, density: 25 /deg, diameter: 2 deg, delay: 1}"},
     {"nonlinearity", NONLINEAR | STEADY,
      "{name: a, type: nonlinearity, input: stimulus, scale: 2, bias: 0.3, delay: 2}, {name: b, type: nonlinearity, input: a, bias: -9},"
-     "{name: c, type: nonlinearity, form: sigmoid, input: a, height: 3, slope: 4, threshold: 1.2, delay: 1}, {name: d, type: nonlinearity, form: identity,"
+     "{name: c, type: nonlinearity, form: sigmoid, input: a, height: 3, slope: 4, threshold: 1.2, delay: 1}, {name: d, type: nonlinearity, form: "
+     "identity,"
      "input: c, delay: 1}"},
     {"nonlinearity", UNDERIVED | STEADY, "{name: a, type: nonlinearity, input: stimulus, bias: -0.5}"}, /* a kink in the midst of the values */
     {"nonlinearity", NONLINEAR | STEADY,
-     "{name: a, type: nonlinearity, form: softplus, input: stimulus, beta: 3, delay: 1}, {name: b, type: nonlinearity, form: exponential, input: a, scale:"
-     " -2, bias: 0.1, delay: 2}, {name: c, type: nonlinearity, form: elu, input: b, offset: 1}, {name: d, type: nonlinearity, form: parametric_softplus,"
+     "{name: a, type: nonlinearity, form: softplus, input: stimulus, beta: 3, delay: 1}, {name: b, type: nonlinearity, form: exponential, input: "
+     "a, scale:"
+     " -2, bias: 0.1, delay: 2}, {name: c, type: nonlinearity, form: elu, input: b, offset: 1}, {name: d, type: nonlinearity, form: "
+     "parametric_softplus,"
      "input: c, delay: 1}"},
     {"nonlinearity", NONLINEAR | STEADY,
-     "{name: a, type: nonlinearity, form: square, input: stimulus, scale: 0.7, bias: -0.4, delay: 1}, {name: b, type: nonlinearity, form: rectified_square,"
+     "{name: a, type: nonlinearity, form: square, input: stimulus, scale: 0.7, bias: -0.4, delay: 1}, {name: b, type: nonlinearity, form: "
+     "rectified_square,"
      "input: stimulus, bias: -0.45}, {name: c, type: nonlinearity, form: power, input: a, exponent: 1.7, threshold: -0.3, scale: 2, delay: 1}"},
     {"nonlinearity", NONLINEAR | PLANE,
      "{name: i, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: a, type: nonlinearity, form: parametric_softplus, input: i,"
      "each_channel: true}, {name: b, type: nonlinearity, form: sigmoid, input: a, each_channel: true}"},
     {"nonlinearity", NONLINEAR | PLANE | STEADY, /* energy model */
-     "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: direct}, {name: b, type: conv, input: stimulus, kernel: '@:/smooth', algorithm:"
+     "{name: a, type: conv, input: stimulus, kernel: '@:/k', algorithm: direct}, {name: b, type: conv, input: stimulus, kernel: '@:/smooth', "
+     "algorithm:"
      " direct},"
      "{name: c, type: nonlinearity, form: square, input: a}, {name: d, type: nonlinearity, form: square, input: b},"
      "{name: e, type: sum, inputs: [c, d]}, {name: f, type: nonlinearity, form: power, exponent: 0.5, input: e}"},
     {"naka_rushton", NONLINEAR | STEADY,
-     "{name: i, type: gain, input: stimulus, offset: 0.1}, {name: a, type: naka_rushton, input: i, max: 40, exponent: 2.3, semi_saturation: 0.4, baseline:"
+     "{name: i, type: gain, input: stimulus, offset: 0.1}, {name: a, type: naka_rushton, input: i, max: 40, exponent: 2.3, semi_saturation: 0.4, "
+     "baseline:"
      " 2, delay: 1}, {name: b, type: lowpass, input: a, tau: 3 ms}"},
     {"normalise", NONLINEAR | PLANE,
-     "{name: i, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: a, type: normalise, input: i, gain: 2, exponent: 2.5, semi_saturation:"
+     "{name: i, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: a, type: normalise, input: i, gain: 2, exponent: 2.5, "
+     "semi_saturation:"
      " 0.1, weights: [0.5, 1, 2]}, {name: b, type: blur, input: a, sigma: 0.1 deg}"},
     {"normalise", NONLINEAR | STEADY,
-     "{name: c, type: cells, input: stimulus, density: 15 /deg}, {name: i, type: gain, input: c, offset: 0.1}, {name: a, type: normalise, input: i, delay:"
+     "{name: c, type: cells, input: stimulus, density: 15 /deg}, {name: i, type: gain, input: c, offset: 0.1}, {name: a, type: normalise, input: "
+     "i, delay:"
      " 2}"},
     {"pool", PLANE,
      "{name: i, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: a, type: pool, input: i, weights: [0.5, -1, 2]},"
@@ -176,7 +186,8 @@ static const trial trials[] = {
      "{name: i, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: a, type: delay, input: i, map: '@:/delays', start: zero}"},
     {"delay", 0, "{name: a, type: delay, input: stimulus, steps: 4, start: zero}, {name: b, type: lowpass, input: a, tau: 3 ms}"},
     {"delay", NONLINEAR | STEADY, /* LNFDLNF */
-     "{name: k1, type: conv, input: stimulus, kernel: '@:/time'}, {name: y1, type: nonlinearity, input: k1, bias: 2}, {name: f1, type: conv, input: y1,"
+     "{name: k1, type: conv, input: stimulus, kernel: '@:/time'}, {name: y1, type: nonlinearity, input: k1, bias: 2}, {name: f1, type: conv, "
+     "input: y1,"
      "kernel: '@:/time'}, {name: s1, type: sum, inputs: [y1, f1], weights: [1, -1]}, {name: d, type: delay, input: s1, steps: 1},"
      "{name: k2, type: conv, input: d, kernel: '@:/time'}, {name: y2, type: nonlinearity, input: k2, bias: 2}, {name: f2, type: conv, input: y2,"
      "kernel: '@:/time'}, {name: s2, type: sum, inputs: [y2, f2], weights: [1, -1]}"},
@@ -214,23 +225,28 @@ static const trial trials[] = {
     {"event_sensor", UNDERIVED, "{name: a, type: event_sensor, input: stimulus, form: log, threshold: 1.2, delay: 1}, {name: b, type: gain, input: a}"},
     {"poisson", UNDERIVED,
      "{name: i, type: gain, input: stimulus, scale: 900}, {name: a, type: poisson, input: i}, {name: b, type: cells, input: i, density: 15 /deg},"
-     "{name: s, type: poisson, input: b, delay: 1}, {name: d, type: poisson, input: b, form: bernoulli}, {name: e, type: blur, input: a, sigma: 0.1 deg}"},
+     "{name: s, type: poisson, input: b, delay: 1}, {name: d, type: poisson, input: b, form: bernoulli}, {name: e, type: blur, input: a, sigma: "
+     "0.1 deg}"},
     {"photoreceptor", NONLINEAR | STEADY,
-     "{name: a, type: photoreceptor, input: stimulus, delay: 1}, {name: b, type: cells, input: a, density: 15 /deg}, {name: c, type: gain, input: b, delay: 2}"},
+     "{name: a, type: photoreceptor, input: stimulus, delay: 1}, {name: b, type: cells, input: a, density: 15 /deg}, {name: c, type: gain, input: "
+     "b, delay: 2}"},
     {"photoreceptor", NONLINEAR,
      "{name: a, type: photoreceptor, input: stimulus, receptor: rod, gamma: 0.2, start: zero, substeps: 2}"},
     {"kinetics", NONLINEAR | STEADY,
-     "{name: a, type: kinetics, input: stimulus, delay: 1}, {name: b, type: cells, input: a, density: 15 /deg}, {name: c, type: gain, input: b, delay: 2}"},
+     "{name: a, type: kinetics, input: stimulus, delay: 1}, {name: b, type: cells, input: a, density: 15 /deg}, {name: c, type: gain, input: b, "
+     "delay: 2}"},
     {"history", 0,
      "{name: a, type: history, input: stimulus, functions: 3, peaks: [1 ms, 4 ms], offset: 2 ms, weights: [0.5, -0.2, 0.1], delay: 1},"
      "{name: b, type: gain, input: a, delay: 1}"},
     {"history", PLANE,
      "{name: i, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: a, type: history, input: i, functions: 2, peaks: [1 ms, 3 ms],"
-     "weights: [1, -0.5, 0.3, 0.2, -0.1, 0.7]}, {name: b, type: cells, input: stimulus, density: 15 /deg}, {name: k, type: lowpass, input: b, tau: 2 ms,"
+     "weights: [1, -0.5, 0.3, 0.2, -0.1, 0.7]}, {name: b, type: cells, input: stimulus, density: 15 /deg}, {name: k, type: lowpass, input: b, tau: "
+     "2 ms,"
      "start: zero}, {name: c, type: history, input: k, functions: 3, peaks: [0 ms, 2 ms], weights: [-1, 0.5, 0.2]}"},
     {"glm", UNDERIVED,
      "{name: i, type: gain, input: stimulus, scale: 2, offset: 5}, {name: a, type: glm, input: i, functions: 2, peaks: [1 ms, 3 ms], offset: 1 ms,"
-     "weights: [-2, 1], delay: 1}, {name: c, type: cells, input: i, density: 15 /deg}, {name: s, type: glm, input: c, functions: 2, peaks: [1 ms, 4 ms],"
+     "weights: [-2, 1], delay: 1}, {name: c, type: cells, input: i, density: 15 /deg}, {name: s, type: glm, input: c, functions: 2, peaks: [1 ms, "
+     "4 ms],"
      "weights: [-9, -1]}, {name: b, type: blur, input: a, sigma: 0.1 deg}"},
     {"kinetics", NONLINEAR, "{name: a, type: kinetics, input: stimulus, start: zero, substeps: 3, ka: 200 Hz}"},
     {"pixel_lif", UNDERIVED,

@@ -7,6 +7,10 @@ usage: tools/model_cell.py kernel FILE.h5
          draws spikes from the recorded map `rate` (Hz) as the published script does: n = number of `draws` numbers u < rate dt, by the generator
          ran1, trial after trial; OUT.h5 has y [T][trials] counts, r [T][1] Hz, and X [T][8][8] of -0.5 and 0.5 when the stimulus was recorded.
          For exact spikes the rate must be exact: take chiasm-double.  The reference's test frames are 20 to 9019 of stimulus.running_seed -7777.
+       tools/model_cell.py score FIT.h5 [--kernel filters] [--rate PREDICTED.h5 TRUE.h5] [--skip 20]
+         how well the filters of a fit, /parameters/<kernel>/kernel, match the four subunits: for each the best cosine between its 2 x 2 square and the
+         spatial component (SVD) of any filter, placed at any position of the map; Moran's I of each filter; and the correlation of two recorded
+         maps `rate`, of the fitted model and of the cell
 Needs Debian's python3-h5py.
 """
 import argparse
@@ -69,6 +73,50 @@ def write_spikes(a):
         print(f"{a.out}: {len(rate)} frames, {a.trials} trials, {int(y.sum())} spikes, mean rate {rate.mean():.4g} Hz")
 
 
+def spatial(kernel):
+    """[filter][y][x] profiles of kernels [filter][1][lag][y][x]: first spatial component, turned over because kernels are impulse responses."""
+    found = []
+    for k in kernel[:, 0]:
+        v = np.linalg.svd(k.reshape(len(k), -1), full_matrices=False)[2][0]
+        found.append(v.reshape(k.shape[1:])[::-1, ::-1])
+    return np.array(found)
+
+
+def subunit_cosines(profiles, side=8):
+    """Best |cosine| of each subunit with any profile at any place of the board."""
+    best = np.zeros(4)
+    ny, nx = profiles.shape[1:]
+    for i, (top, left) in enumerate(((2, 2), (2, 4), (4, 2), (4, 4))):
+        square = np.zeros((side, side))
+        square[top : top + 2, left : left + 2] = 0.5
+        for p in profiles:
+            for y in range(side - ny + 1):
+                for x in range(side - nx + 1):
+                    best[i] = max(best[i], abs((p * square[y : y + ny, x : x + nx]).sum()) / max(np.linalg.norm(p), 1e-300))
+    return best
+
+
+def moran(p):
+    """Moran's I of a map with its four neighbours as weights."""
+    d = p - p.mean()
+    pairs = 2 * ((d[1:] * d[:-1]).sum() + (d[:, 1:] * d[:, :-1]).sum())
+    return p.size / (2 * (d[1:].size + d[:, 1:].size)) * pairs / (d * d).sum()
+
+
+def score(a):
+    with h5py.File(a.fit) as f:
+        profiles = spatial(f[f"parameters/{a.kernel}/kernel"][()])
+    cosines = subunit_cosines(profiles)
+    print("subunit cosines " + " ".join(f"{c:.4f}" for c in cosines) + f", mean {cosines.mean():.4f}")
+    print("Moran's I " + " ".join(f"{moran(p):.2f}" for p in profiles))
+    if a.rate:
+        rates = []
+        for path in a.rate:
+            with h5py.File(path) as f:
+                rates.append(f["maps/rate"][a.skip :, 0, 0, 0])
+        print(f"CC with the rate {np.corrcoef(rates)[0, 1]:.4f} over {len(rates[0])} frames")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     which = p.add_subparsers(dest="what", required=True)
@@ -81,8 +129,13 @@ def main():
     s.add_argument("--draws", type=int, default=1, help="numbers a frame: at most so many spikes [1]")
     s.add_argument("--trials", type=int, default=1)
     s.add_argument("--skip", type=int, default=0, help="first frames left out")
+    c = which.add_parser("score")
+    c.add_argument("fit")
+    c.add_argument("--kernel", default="filters", help="stage whose kernel is looked at")
+    c.add_argument("--rate", nargs=2, metavar=("PREDICTED", "TRUE"))
+    c.add_argument("--skip", type=int, default=20, help="first frames left out")
     a = p.parse_args()
-    write_kernels(a.file) if a.what == "kernel" else write_spikes(a)
+    {"kernel": lambda a: write_kernels(a.file), "spikes": write_spikes, "score": score}[a.what](a)
     return 0
 
 

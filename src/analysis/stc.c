@@ -11,7 +11,8 @@
 
 #define AT(field) offsetof(stc_settings, field)
 const key_spec stc_keys[STC_NKEY] = {
-    {"full", KEY_FLAG, NULL, "false", 0, 0, NULL, "rows are whole windows (lags x pixels); else windows weighted by the temporal STA", AT(full), 0, 0},
+    {"full", KEY_FLAG, NULL, "false", 0, 0, NULL, "rows are whole windows (lags x pixels); else windows weighted by the temporal STA", AT(full), 0,
+     0},
     {"whiten", KEY_FLAG, NULL, "false", 0, 0, NULL, "eigenvalues of C0^-1/2 C1 C0^-1/2 (stimuli that are not white), else of C1 - C0", AT(whiten), 0,
      0},
     {"cut", KEY_REAL, "", "1e-10", 0, 1, NULL, "whitening leaves out axes of C0 below this part of its largest eigenvalue", AT(cut), 0, 0},

@@ -2,7 +2,8 @@
  *
  * X[spikes][pixels], windows weighted by the temporal STA, scaled to a standard deviation of 1, is X ~ A Y with Y >= 0:
  *   A = X Y^+, columns to norm 1;  Y = argmin over Y >= 0 of |X - A Y|^2 + beta sum_p (sum_k Y_kp)^2
- * X comes in only through X'X: with P = (Y Y')^+, A'A = P Y X'X Y' P and A'X = P Y X'X.  An iteration takes the same time for any number of spikes. */
+ * X comes in only through X'X: with P = (Y Y')^+, A'A = P Y X'X Y' P and A'X = P Y X'X.  So an iteration takes the same time for any number of
+ * spikes. */
 #ifndef STNMF_H
 #define STNMF_H
 #include "input/input.h"

@@ -558,7 +558,7 @@ void model_print_plan(const model *m)
         if (o->cells) {
             snprintf(shape, sizeof shape, "%lld cells", (long long)o->cells->ncell);
         } else {
-            snprintf(shape, sizeof shape, "%d x %d x %d", o->nchan, g->ny, g->nx);
+            snprintf(shape, sizeof shape, "%d x %d x %d", o->nchan, o->tile ? o->pad_ny : g->ny, o->tile ? o->pad_nx : g->nx);
         }
         const stage *s = o->stage >= 0 ? &m->stage[o->stage] : NULL;
         log_say(LOG_RESULT, "%-24s %-13s %-16s %6d %6d  %s", o->name, s ? s->type->name : "-", shape, o->halo, o->hist, s ? s->plan.note : "");

@@ -24,13 +24,14 @@
 #define AT(field) offsetof(analyze_settings, field)
 static const key_spec own_keys[] = {
     {"response", KEY_NODE, NULL, NULL, 0, 0, NULL, "what was recorded (chiasm help response)", AT(response), 0, 0},
-    {"window", KEY_REAL, "", "0", 0, 4096, NULL, "pixels a side of the window of a cell, around the peak of its STA; 0: the whole field", AT(window), 0,
-     0},
+    {"window", KEY_REAL, "", "0", 0, 4096, NULL, "pixels a side of the window of a cell, around the peak of its STA; 0: the whole field",
+     AT(window), 0, 0},
     {"window_at", KEY_REALS, "", "", 0, 32768, NULL, "[y0, x0] first pixel of the window, instead of looking for the peak", AT(window_at),
      AT(nwindow_at), 2},
     {"window_smooth", KEY_REAL, "", "1.5", 0, 100, NULL, "pixels: Gaussian before the peak is looked for", AT(window_smooth), 0, 0},
     {"mean", KEY_WORD, NULL, "keep", 0, 0, "keep|subtract", "subtract: the mean stimulus is taken from the STA", AT(mean), 0, 0},
-    {"filter", KEY_WORD, NULL, "separable", 0, 0, "separable|full", "of the LN model: temporal times spatial STA, or the whole STA", AT(filter), 0, 0},
+    {"filter", KEY_WORD, NULL, "separable", 0, 0, "separable|full", "of the LN model: temporal times spatial STA, or the whole STA", AT(filter),
+     0, 0},
     {"nonlinearity", KEY_TEXTS, NULL, "[histogram, softplus]", 0, 0, NULL, "histogram, exp, softplus, sigmoid, parametric; [] for none",
      AT(nonlinearity), AT(nnonlinearity), NONLINEARITY_COUNT},
     {"bins", KEY_INT, NULL, "30", 2, 10000, NULL, "of the histogram, equally full", AT(bins), 0, 0},
@@ -52,7 +53,7 @@ static const key_spec istac_keys[] = {
 enum { NTOPIC = 7 };
 const int analyze_ntopic = NTOPIC;
 const help_topic analyze_topics[NTOPIC] = {
-    {"analyze", "section `analyze`: receptive fields and models read off recorded responses",
+    {"analysis", "section `analyze`: receptive fields and models read off recorded responses",
      "Beside these keys those of `chiasm help windows` stand in the section.  An analysis is done when its key is given ({} for its defaults).\n"
      "STA = (1/n) sum y x;  LN: counts a bin = f(g), g = filter . x, f by maximum likelihood; scores on the held-out `test` or `frozen` bins.",
      own_keys, COUNT(own_keys)},
@@ -120,7 +121,7 @@ analysis *analyze_plan(const run_parts *p, const input_node *section)
     input *in = p->in;
     a->parts = p;
     if (!section) {
-        input_problem(in, NULL, "analyze: the section is missing; chiasm help analyze");
+        input_problem(in, NULL, "analyze: the section is missing; chiasm help analysis");
     }
     const key_table tables[] = {{own_keys, COUNT(own_keys), &a->set}, {recording_keys, RECORDING_NKEY, &a->recording_set}};
     input_fill_tables(in, section, "analyze", tables, 2);
@@ -255,6 +256,32 @@ static void cut_window(const analysis *a, cell_filter *f)
     }
 }
 
+static void put_filter(analysis *a, const cell_filter *f, const double *sum, const sta_parts *parts)
+{
+    const recording *r = a->r;
+    int64_t lags = r->set.lags, pixels = (int64_t)r->ny * r->nx;
+    double moran = sta_moran(f->ny, f->nx, f->spatial), regularity = sta_regularity((int)lags, f->temporal);
+    store_define_group(a->file, f->group);
+    analyze_put(a, f->group, "sta", "1", f->sta, lags, r->ny, r->nx);
+    analyze_put(a, f->group, "temporal", "1", f->temporal, lags, 0, 0);
+    analyze_put(a, f->group, "spatial", "1", f->spatial, f->ny, f->nx, 0);
+    analyze_put(a, f->group, "singular_values", "1", parts->values, lags < pixels ? lags : pixels, 0, 0);
+    if (r->whole) {
+        put_sums(a, f, sum);
+    }
+    const struct {
+        const char *name;
+        double value;
+    } attr[] = {{"nspike", nspike}, {"first_lag", (double)r->set.first_lag}, {"window_y", f->y0}, {"window_x", f->x0}, {"lag", f->lag},
+                {"share", parts->share}, {"moran", moran}, {"regularity", regularity}};
+    for (int i = 0; i < COUNT(attr); i++) {
+        analyze_attr(a, f->group, attr[i].name, attr[i].value);
+    }
+    log_say(LOG_RESULT, "%-12.12s %8.0f spikes   lag %3d %s   separable %.3f   Moran %6.3f   window %d x %d at (%d, %d)",
+            f->name ? f->name : strrchr(f->group, '/') + 1, nspike, f->lag, f->temporal[f->lag] < 0 ? "OFF" : "ON ", parts->share, moran, f->nx, f->ny,
+            f->x0, f->y0);
+}
+
 static cell_filter find_filter(analysis *a, int64_t cell, const double *sum, double nspike)
 {
     const recording *r = a->r;
@@ -274,26 +301,7 @@ static cell_filter find_filter(analysis *a, int64_t cell, const double *sum, dou
     for (int i = 0; i < lags; i++) {
         f.lag = fabs(f.temporal[i]) > fabs(f.temporal[f.lag]) ? i : f.lag;
     }
-    double moran = sta_moran(f.ny, f.nx, f.spatial), regularity = sta_regularity((int)lags, f.temporal);
-    store_define_group(a->file, f.group);
-    analyze_put(a, f.group, "sta", "1", f.sta, lags, r->ny, r->nx);
-    analyze_put(a, f.group, "temporal", "1", f.temporal, lags, 0, 0);
-    analyze_put(a, f.group, "spatial", "1", f.spatial, f.ny, f.nx, 0);
-    analyze_put(a, f.group, "singular_values", "1", parts.values, nvalue, 0, 0);
-    if (r->whole) {
-        put_sums(a, &f, sum);
-    }
-    const struct {
-        const char *name;
-        double value;
-    } attr[] = {{"nspike", nspike}, {"first_lag", (double)r->set.first_lag}, {"window_y", f.y0}, {"window_x", f.x0}, {"lag", f.lag},
-                {"share", parts.share}, {"moran", moran}, {"regularity", regularity}};
-    for (int i = 0; i < COUNT(attr); i++) {
-        analyze_attr(a, f.group, attr[i].name, attr[i].value);
-    }
-    log_say(LOG_RESULT, "%-12.12s %8.0f spikes   lag %3d %s   separable %.3f   Moran %6.3f   window %d x %d at (%d, %d)",
-            f.name ? f.name : strrchr(f.group, '/') + 1, nspike, f.lag, f.temporal[f.lag] < 0 ? "OFF" : "ON ", parts.share, moran, f.nx, f.ny,
-            f.x0, f.y0);
+    put_filter(a, &f, sum, &parts);
     memory_free(parts.values);
     return f;
 }
@@ -345,6 +353,16 @@ static void run_transfer(analysis *a)
     memory_free(names);
 }
 
+static void run_cell(analysis *a, const cell_filter *f)
+{
+    if (f->nspike > 0) {
+        analyze_ln(a, f);
+        analyze_stc(a, f);
+        analyze_glm(a, f);
+    }
+    analyze_tuning(a, f);
+}
+
 static void run_cells(analysis *a)
 {
     const recording *r = a->r;
@@ -359,12 +377,7 @@ static void run_cells(analysis *a)
     sta_sums(r, sum, nspike);
     for (int64_t c = 0; c < r->ncell; c++) {
         filters[c] = find_filter(a, c, sum + c * n, nspike[c]);
-        if (nspike[c] > 0) {
-            analyze_ln(a, &filters[c]);
-            analyze_stc(a, &filters[c]);
-            analyze_glm(a, &filters[c]);
-        }
-        analyze_tuning(a, &filters[c]);
+        run_cell(a, &filters[c]);
     }
     analyze_stnmf(a, filters);
     if (a->set.transfer) {

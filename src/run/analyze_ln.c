@@ -43,20 +43,50 @@ static part_score score_part(const analysis *a, int64_t cell, enum recording_par
     return s;
 }
 
-/* Trials of the frozen steps against the prediction for them in the first trial; false: there are none. */
-static bool score_frozen(const analysis *a, int64_t cell, const double *prediction, scores_repeats *s)
+/* y[trial][bin] of the frozen steps and p of the first trial's, against which they are scored; the number of bins. */
+static int64_t take_frozen(const analysis *a, int64_t cell, const double *prediction, double **y, double **p)
 {
     const recording *r = a->r;
     int64_t first = (int64_t)r->set.frozen[0], n = (int64_t)(r->set.frozen[1] - r->set.frozen[0]);
-    if (r->set.nfrozen == 0 || r->ntrial < 2) {
+    *y = MEMORY_NEW(double, r->ntrial *n);
+    *p = MEMORY_NEW(double, n);
+    for (int64_t k = 0; k < r->ntrial; k++) {
+        memcpy(*y + k * n, r->count + cell * r->nstep + k * r->trial_steps + first, (size_t)n * sizeof **y);
+    }
+    memcpy(*p, prediction + first, (size_t)n * sizeof **p);
+    return n;
+}
+
+/* ... of the repeats that the responses themselves hold, over the bins of a part. */
+static int64_t take_repeats(const analysis *a, int64_t cell, enum recording_part part, const double *prediction, double **y, double **p)
+{
+    const recording *r = a->r;
+    int64_t ntrial = response_look(a->resp).ntrial, n = 0;
+    double *all = MEMORY_NEW(double, r->nstep);
+    *p = MEMORY_NEW(double, r->nstep);
+    n = take(r, part, prediction, *p);
+    *y = MEMORY_NEW(double, ntrial *n);
+    for (int64_t k = 0; k < ntrial; k++) {
+        response_read(a->resp, k, 0, r->nstep, cell, 1, all);
+        take(r, part, all, *y + k * n);
+    }
+    memory_free(all);
+    return n;
+}
+
+/* false: the stimulus was shown once. */
+static bool score_repeats(const analysis *a, int64_t cell, enum recording_part part, const double *prediction, scores_repeats *s)
+{
+    const recording *r = a->r;
+    bool frozen = r->set.nfrozen > 0 && r->ntrial > 1;
+    double *y, *p;
+    if (!frozen && response_look(a->resp).ntrial < 2) {
         return false;
     }
-    double *y = MEMORY_NEW(double, r->ntrial *n);
-    for (int64_t k = 0; k < r->ntrial; k++) {
-        memcpy(y + k * n, r->count + cell * r->nstep + k * r->trial_steps + first, (size_t)n * sizeof *y);
-    }
-    scores_of_repeats(r->ntrial, n, y, prediction + first, 0, 0, s);
+    int64_t n = frozen ? take_frozen(a, cell, prediction, &y, &p) : take_repeats(a, cell, part, prediction, &y, &p);
+    scores_of_repeats(frozen ? r->ntrial : response_look(a->resp).ntrial, n, y, p, 0, 0, s);
     memory_free(y);
+    memory_free(p);
     return true;
 }
 
@@ -80,25 +110,27 @@ static void put_scores(analysis *a, const char *group, const nonlinearity *f, in
         held = a->r->part[t] == RECORDING_TEST;
     }
     scores_repeats repeats;
-    part_score s = score_part(a, cell, held ? RECORDING_TEST : RECORDING_TRAIN, prediction);
+    enum recording_part part = held ? RECORDING_TEST : RECORDING_TRAIN;
+    part_score s = score_part(a, cell, part, prediction);
     analyze_attr(a, group, "bits_per_spike", s.bits);
     analyze_attr(a, group, "cc", s.cc);
     analyze_attr(a, group, "pseudo_r2", s.pseudo_r2);
     store_attr_text(a->file, group, "part", held ? "test" : "train");
     analyze_attr(a, group, "log_likelihood_train", f->log_likelihood);
-    if (!score_frozen(a, cell, prediction, &repeats)) {
+    if (!score_repeats(a, cell, part, prediction, &repeats)) {
         log_say(LOG_RESULT, "  LN %-10s  %s: %.4f bits/spike   CC %.4f", nonlinearity_name[f->kind], held ? "held out" : "same data", s.bits, s.cc);
         return;
     }
     const struct {
         const char *name;
         double value;
-    } more[] = {{"cc_frozen", repeats.cc}, {"cc_norm", repeats.cc_norm}, {"cc_norm_schoppe", repeats.cc_norm_schoppe}, {"fev", repeats.fev},
-                {"feve", repeats.feve}, {"cc_half", repeats.cc_half}, {"explainable", repeats.explainable}};
+    } more[] = {{"cc_repeats", repeats.cc}, {"cc_norm", repeats.cc_norm}, {"cc_norm_schoppe", repeats.cc_norm_schoppe}, {"fev", repeats.fev},
+                {"feve", repeats.feve}, {"cc_half", repeats.cc_half}, {"explainable", repeats.explainable},
+                {"oracle", repeats.oracle}};
     for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
         analyze_attr(a, group, more[i].name, more[i].value);
     }
-    log_say(LOG_RESULT, "  LN %-10s  %s: %.4f bits/spike   frozen: CC %.4f   CC_norm %.4f   FEVe %.4f", nonlinearity_name[f->kind],
+    log_say(LOG_RESULT, "  LN %-10s  %s: %.4f bits/spike   repeats: CC %.4f   CC_norm %.4f   FEVe %.4f", nonlinearity_name[f->kind],
             held ? "held out" : "same data", s.bits, repeats.cc, repeats.cc_norm, repeats.feve);
 }
 

@@ -154,8 +154,8 @@ void analyze_glm(analysis *a, const cell_filter *f)
     analyze_attr(a, group, "gradient", g->gradient);
     analyze_attr(a, group, "bits_per_spike_train", train);
     analyze_attr(a, group, "bits_per_spike", test);
-    log_say(LOG_RESULT, "  GLM %d weights: objective %.9f after %d Newton steps (gradient %.1e); %.4f bits/spike held out, %.4f in training", g->width + 1,
-            g->objective, g->steps, g->gradient, test, train);
+    log_say(LOG_RESULT, "  GLM %d weights: objective %.9f after %d Newton steps (gradient %.1e); %.4f bits/spike held out, %.4f in training",
+            g->width + 1, g->objective, g->steps, g->gradient, test, train);
     memory_free(mu);
     memory_free(group);
     glm_destroy(g);

@@ -11,6 +11,8 @@
 #include "run/fit_own.h"
 #include "run/restart.h"
 
+#define DIVERGED 1e9 /* times the loss of the first step */
+
 /* --- plan ------------------------------------------------------------------------------------------------------------ */
 
 /* Where "cnn.kernel" stands among the values of a network. */
@@ -79,6 +81,7 @@ fit *fit_plan(run_parts *p, const input_node *section)
     f->setup = p->setup;
     if (!section) {
         input_problem(p->in, NULL, "fit: the section is missing; chiasm help fit shows one");
+        return f;
     }
     int before = input_nproblem(p->in);
     fit_read(f);
@@ -185,7 +188,7 @@ void fit_attach(fit *f, backend *be)
         c->u = MEMORY_NEW(double, f->nu);
         c->best_u = MEMORY_NEW(double, f->nu);
         c->stop = stopping_start();
-        c->loss = c->validation = c->score = NAN;
+        c->loss = c->validation = c->score = c->first = NAN;
         fit_start_values(f, (model_nnet(f->m) > 0 ? model_first_net(f->m) : 0) + k, f->value + k * f->nvalue);
         transform_in(&f->transform, f->value + k * f->nvalue, c->u);
         memcpy(c->best_u, c->u, (size_t)f->nu * sizeof(double));
@@ -275,7 +278,9 @@ static void show_progress(fit *f, int64_t nstep)
 /* Every rank hears of it; the first that knows what it is says so. */
 enum exit_code fit_say_trouble(fit *f, fit_set set)
 {
-    fit_diagnose(f, set);
+    if (!comm_any(f->trouble != NULL)) {
+        fit_diagnose(f, set);
+    }
     double speaker = f->trouble ? comm_rank() : comm_size();
     comm_min_double(&speaker, 1);
     log_progress_end();
@@ -305,10 +310,47 @@ static bool derive(fit *f, fit_set set)
     return !comm_any(!fine);
 }
 
+/* Of network k: the loss has left all that it began with.  Names what went furthest. */
+static bool diverges(fit *f, int k)
+{
+    fit_course *c = &f->course[k];
+    c->first = isfinite(c->first) ? c->first : f->losses[k];
+    if (fabs(f->losses[k]) <= DIVERGED * fmax(fabs(c->first), 1)) {
+        return false;
+    }
+    double *u = MEMORY_NEW(double, f->nu), *p = MEMORY_NEW(double, f->nvalue), most = -1;
+    int64_t at = 0;
+    const transform_piece *furthest = NULL;
+    fit_start_values(f, model_first_net(f->m) + k, p);
+    transform_in(&f->transform, p, u);
+    for (int i = 0; i < f->nparam; i++) {
+        const transform_piece *t = &f->transform.piece[i];
+        for (int64_t j = 0; j < t->n; j++, at++) {
+            if (fabs(c->u[at] - u[at]) > most) {
+                most = fabs(c->u[at] - u[at]);
+                furthest = t;
+            }
+        }
+    }
+    memory_free(f->trouble);
+    f->trouble = memory_text("the loss is %.4g after %.4g at the start; %s went furthest, to %.6g", f->losses[k], c->first, furthest->name,
+                             f->value[k * f->nvalue + furthest->at]);
+    memory_free(u);
+    memory_free(p);
+    return true;
+}
+
 static bool step(fit *f, fit_set set, int64_t nstep)
 {
     double start = log_clock();
     if (!derive(f, set)) {
+        return false;
+    }
+    bool lost = false;
+    for (int k = 0; k < model_nnet(f->m); k++) {
+        lost = diverges(f, k) || lost;
+    }
+    if (comm_any(lost)) {
         return false;
     }
     for (int k = 0; k < model_nnet(f->m); k++) {

@@ -83,6 +83,7 @@ typedef struct fit_course {
     double *u, *best_u;   /* [n] */
     stopping stop;
     bool stopped;
+    double first;         /* loss of the first step; NAN: none yet */
     double sum, n;        /* of the batch losses since the last evaluation */
     double loss, validation, score, rate; /* of the last evaluation */
 } fit_course;

@@ -11,7 +11,7 @@
 #include "run/fit_own.h"
 #include "run/restart.h"
 
-enum { FORMAT = 1, NCLOCK = 4, NSCORE = 13 };
+enum { FORMAT = 1, NCLOCK = 4, NSCORE = 14 };
 static const char kind[] = "chiasm fit restart";
 
 /* A stimulus is one vector that every rank holds. */
@@ -31,7 +31,7 @@ static void pack(const fit *f, fit_course *c, double *to)
 {
     const stopping *s = &c->stop;
     double score[NSCORE] = {(double)s->neval, (double)s->best_at, (double)s->stalled, (double)s->waited, (double)s->nreduction, s->best, c->stopped,
-                            c->sum, c->n, c->loss, c->validation, c->score, c->rate};
+                            c->sum, c->n, c->loss, c->validation, c->score, c->rate, c->first};
     size_t n = (size_t)numbers(f);
     memcpy(to, score, sizeof score);
     to += NSCORE;
@@ -57,6 +57,7 @@ static void unpack(const fit *f, const double *from, fit_course *c)
     c->validation = from[10];
     c->score = from[11];
     c->rate = from[12];
+    c->first = from[13];
     size_t n = (size_t)numbers(f);
     from += NSCORE;
     memcpy(c->u, from, n * sizeof *from);

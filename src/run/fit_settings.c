@@ -104,7 +104,7 @@ static const key_spec stimulus_keys[] = {
     {"cells", KEY_REALS, "", "", 0, 1e9, NULL, "its cells; not given: all", offsetof(fit_stimulus, cells), offsetof(fit_stimulus, ncell), 4096},
     {"low", KEY_REAL, "", "0", -1e6, 1e6, NULL, "smallest luminance", offsetof(fit_stimulus, low), 0, 0},
     {"high", KEY_REAL, "", "1", -1e6, 1e6, NULL, "largest luminance", offsetof(fit_stimulus, high), 0, 0},
-    {"norm", KEY_REAL, "", "0", 0, 1e6, NULL, "largest root mean square of (movie - background); 0: any", offsetof(fit_stimulus, norm), 0, 0},
+    {"norm", KEY_REAL, "", "0", 0, 1e6, NULL, "largest root mean square of (movie - background); 0: any.  sgd keeps to its shape, adam moves all pixels alike", offsetof(fit_stimulus, norm), 0, 0},
     {"smooth_space", KEY_REAL, "", "0", 0, 1e12, NULL, "weight of the squared Laplacian of each frame, mean over pixels", offsetof(fit_stimulus, smooth_space), 0,
      0},
     {"smooth_time", KEY_REAL, "", "0", 0, 1e12, NULL, "weight of squared second differences in time, mean over pixels", offsetof(fit_stimulus, smooth_time), 0, 0},
@@ -169,6 +169,7 @@ void fit_read(fit *f)
         INPUT_FILL(in, s->stimulus, "fit.stimulus", stimulus_keys, &f->stim);
         if (s->parameters || s->networks || s->penalties) {
             input_problem(in, f->section, "fit: target: stimulus fits no parameters: leave out parameters, penalties and networks");
+            input_accept(s->parameters);
         }
         if (f->stim.low >= f->stim.high) {
             input_problem(in, s->stimulus, "fit.stimulus: low %g is not below high %g", f->stim.low, f->stim.high);

@@ -30,18 +30,17 @@ void fit_plan_stimulus(fit *f)
     }
 }
 
-/* Luminance within its range, then not further from the background than the norm allows. */
+/* No further from the background than the norm allows, then within the range of luminance, which shortens it at most. */
 static void keep_limits(const fit *f, double *u)
 {
     const fit_stimulus *s = &f->stim;
     double sum = 0, rest = f->setup.stimulus_rest;
     for (int64_t i = 0; i < f->npixel; i++) {
-        u[i] = fmin(fmax(u[i], s->low), s->high);
         sum += (u[i] - rest) * (u[i] - rest);
     }
-    double rms = sqrt(sum / (double)f->npixel);
-    for (int64_t i = 0; s->norm > 0 && rms > s->norm && i < f->npixel; i++) {
-        u[i] = rest + (u[i] - rest) * (s->norm / rms);
+    double rms = sqrt(sum / (double)f->npixel), factor = s->norm > 0 && rms > s->norm ? s->norm / rms : 1;
+    for (int64_t i = 0; i < f->npixel; i++) {
+        u[i] = fmin(fmax(rest + (u[i] - rest) * factor, s->low), s->high);
     }
 }
 

@@ -1,0 +1,328 @@
+"""analysis.py - results of `chiasm analyze`: receptive fields, nonlinearities, predictions, covariance, subunits, regression, tuning, transfer."""
+import numpy as np
+
+from plots import filters
+from plots.page import DATA, LIGHT, LINES, OURS, POSITIVE, WIDTH, Page, bare, colour_bar, number, plain, several, show_map
+from plots.result import natural, numbers, response_of, text_of
+
+MOST_INCHES = 26  # height of a page: cells that would go beyond it are left out
+MOST_AXES = 4     # of a covariance, on each side
+STRETCH = 240     # bins of a prediction
+
+
+def cells_of(group):
+    return sorted((n for n in group if "sta" in group[n]), key=natural)
+
+
+# --- receptive field ----------------------------------------------------------------------------------------------------------
+def add_field(page, result, g):
+    sta, first, peak = g["sta"][()], int(g.attrs["first_lag"]), int(g.attrs["lag"])
+    nlag, ny, nx = sta.shape
+    if ny > 1 and nx > 1:
+        page.add("sta", 2.35, lambda ax: draw_map(ax, result, g, sta[peak], result.lags(1, peak + first)[0]))
+    elif ny * nx > 1:
+        page.add("sta", 2.6, lambda ax: draw_space_time(ax, result, sta.reshape(nlag, -1), first))
+    page.add("time course", 2.2, lambda ax: draw_course(ax, result, g, first, ny * nx > 1))
+
+
+def draw_map(ax, result, g, frame, lag):
+    ny, nx = frame.shape
+    image = show_map(ax, frame, None, result.extent(ny, nx))
+    wy, wx = g["spatial"].shape
+    if (wy, wx) != (ny, nx):
+        left, right, low, high = result.extent(wy, wx, g.attrs["window_y"], g.attrs["window_x"], centre=(ny, nx))
+        ax.plot([left, right, right, left, left], [low, low, high, high, low], color="k", lw=0.8)
+    colour_bar(ax, image)
+    plain(ax, f"x ({result.space_unit()})", f"y ({result.space_unit()})", f"STA, {number(lag)} {result.lag_unit()} before the spike")
+    ax.spines[["top", "right"]].set_visible(True)
+
+
+def draw_space_time(ax, result, sta, first, title="STA", limit=None):
+    nlag, n = sta.shape
+    lags = result.lags(nlag, first)
+    step = lags[1] - lags[0] if nlag > 1 else 1
+    left, right = result.extent(1, n)[:2]
+    image = show_map(ax, sta, limit, [left, right, lags[-1] + step / 2, lags[0] - step / 2], aspect="auto")
+    colour_bar(ax, image)
+    plain(ax, f"x ({result.space_unit()})", f"lag ({result.lag_unit()})", title)
+
+
+def draw_course(ax, result, g, first, space):
+    filters.draw_course(ax, result, g["temporal"][()], first=first)
+    ax.set_ylabel("weight (norm 1)")
+    ax.set_title(f"time course, {100 * g.attrs['share']:.0f} % separable" if space else "STA")
+
+
+# --- nonlinearity and prediction --------------------------------------------------------------------------------------------------
+FORMS = {"exp": lambda g, a, b, c: np.exp(a + b * g), "softplus": lambda g, a, b, c: a * np.logaddexp(0, b * g + c),
+         "sigmoid": lambda g, a, b, c: a / (1 + np.exp(-(b * g + c))), "parametric": lambda g, a, b, c: a * np.logaddexp(0, b * g)}
+
+
+def draw_nonlinearity(ax, result, g):
+    kinds, per_s = g["nonlinearity"], 1 / (result.step_s or 1)
+    span = None
+    if "histogram" in kinds:
+        h = kinds["histogram"]
+        edge, rate = h["edge"][()], h["rate"][()]
+        filled = np.diff(edge) > 0
+        centre, width = ((edge[1:] + edge[:-1]) / 2)[filled], np.diff(edge)[filled]
+        in_bin = g.attrs["nspike"] / max(rate.sum(), 1e-30)  # the bins are equally full
+        ax.errorbar(centre, rate[filled] * per_s, np.sqrt(rate[filled] / max(in_bin, 1)) * per_s, fmt="o", ms=3, color=DATA, elinewidth=0.8, zorder=3,
+                    label=f"histogram {bits(h)}")
+        density = 1 / width / (1 / width).max() * 0.25 * rate.max() * per_s
+        ax.stairs(density, np.append(edge[:-1][filled], edge[1:][filled][-1]), fill=True, color="0.9", zorder=0)
+        span = edge[[0, -1]]
+    for i, kind in enumerate(k for k in FORMS if k in kinds):
+        a = kinds[kind].attrs
+        at = np.linspace(*(span if span is not None else (-3 / abs(a["b"]), 3 / abs(a["b"]))), 200)
+        ax.plot(at, FORMS[kind](at, a["a"], a["b"], a["c"]) * per_s, color=LINES[(1, 0, 2, 3)[i]], label=f"{kind} {bits(kinds[kind])}")
+    if "histogram" in kinds:
+        ax.set_ylim(0, 1.15 * (rate[filled] + np.sqrt(rate[filled] / max(in_bin, 1))).max() * per_s or 1)
+    ax.legend(loc="upper left", title="bits/spike", fontsize=7.5, title_fontsize=7.5, handlelength=1, borderaxespad=0.1)
+    plain(ax, "filtered stimulus", "rate (Hz)" if result.step_s else "counts a bin", "nonlinearity (grey: occupancy)")
+
+
+def bits(group):
+    value = group.attrs.get("bits_per_spike", np.nan)
+    return f"{value:.2f}" if np.isfinite(value) else ""
+
+
+def last_model(g):
+    kinds = [k for k in ("histogram", *FORMS) if k in g["nonlinearity"]]
+    return kinds[-1], g["nonlinearity"][kinds[-1]].attrs
+
+
+def bins_of(result):
+    """What the input says of bins: trial, skip, first and end of the frozen steps and of the test."""
+    said = {k: numbers(result.settings.get("analyze." + k)) for k in ("trial", "skip", "frozen", "test")}
+    trial = int(said["trial"][0]) if said["trial"] else 0
+    return trial, int(said["skip"][0]) if said["skip"] else 0, [int(x) for x in said["frozen"]], [int(x) for x in said["test"]]
+
+
+def add_prediction(page, result, g, position, width):
+    prediction = g["prediction"][()]
+    counts = response_of(result, position, len(prediction))
+    trial, skip, frozen, test = bins_of(result)
+    if trial and len(frozen) == 2 and counts is not None:
+        page.add("raster and PSTH", width, lambda *axes: draw_repeats(axes, result, g, prediction, counts, trial, frozen), (1, 1.2))
+        return
+    begin = (test[0] * trial + skip if trial else test[0]) if len(test) == 2 else max(len(prediction) - STRETCH, 0)
+    some = slice(begin, begin + STRETCH)
+    page.add("prediction", width, lambda ax: draw_stretch(ax, result, g, prediction[some], None if counts is None else counts[some], begin))
+
+
+def draw_stretch(ax, result, g, prediction, counts, begin):
+    time, per_s = result.times(begin + np.arange(len(prediction))), 1 / (result.step_s or 1)
+    kind, a = last_model(g)
+    if counts is not None:
+        ax.bar(time, counts * per_s, width=result.step_s or 1, color=LIGHT, label="response")
+    ax.plot(time, prediction * per_s, color=OURS, label=f"LN, {kind}", lw=1)
+    ax.set_xlim(time[0], time[-1])
+    where = "held out" if text_of(a.get("part", "")) == "test" else "fitted bins"
+    plain(ax, f"time ({result.time_unit()})", "rate (Hz)" if result.step_s else "counts a bin", f"{where}: CC {a.get('cc', np.nan):.2f} a bin"
+          + ("" if counts is not None else "; the responses are not here"))
+    legend_above(ax)
+
+
+def legend_above(ax):
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncol=3, borderaxespad=0, fontsize=7.5, handlelength=1)
+
+
+def draw_repeats(axes, result, g, prediction, counts, trial, frozen):
+    upper, lower = axes
+    ntrial, first, n = len(counts) // trial, frozen[0], frozen[1] - frozen[0]
+    repeats = counts[: ntrial * trial].reshape(ntrial, trial)[:, first : first + n]
+    mean = np.nanmean(repeats, 0)
+    most = min(n, STRETCH)
+    at = int(np.convolve(np.nan_to_num(mean), np.ones(most), "valid").argmax())  # where the cell is busiest
+    some, per_s = slice(at, at + most), 1 / (result.step_s or 1)
+    time = result.times(np.arange(at, at + most))
+    row, column = np.nonzero(np.nan_to_num(repeats[:, some]) > 0)
+    upper.plot(time[column], row, "|", color=DATA, ms=2.2, mew=0.5)
+    upper.set_ylim(ntrial, -1)
+    upper.tick_params(labelbottom=False)
+    kind, a = last_model(g)
+    plain(upper, "", "repeat", f"frozen stimulus: CC {a['cc_frozen']:.3f}, normalised {a['cc_norm']:.3f}")
+    lower.fill_between(time, mean[some] * per_s, step="mid", color=LIGHT, label=f"PSTH of {ntrial} repeats", lw=0)
+    lower.plot(time, prediction[first : first + n][some] * per_s, color=OURS, label=f"LN, {kind}", lw=1)
+    for ax in axes:
+        ax.set_xlim(time[0], time[-1])
+    lower.set_ylim(bottom=0)
+    plain(lower, f"time in the frozen part ({result.time_unit()})", "rate (Hz)" if result.step_s else "counts a bin")
+    lower.legend(loc="upper right", fontsize=7.5, handlelength=1, ncol=2, borderaxespad=0.1)
+
+
+# --- covariance, subunits, regression, tuning ---------------------------------------------------------------------------------------
+def draw_spectrum(ax, g):
+    value, a = g["eigenvalues"][()], g.attrs
+    low, high, n = a.get("null_low", np.nan), a.get("null_high", np.nan), len(value)
+    excitatory, suppressive = int(a.get("excitatory", 0)), int(a.get("suppressive", 0))
+    if np.isfinite(low):
+        ax.axhspan(low, high, color="0.88", label="shifted spikes", lw=0)
+    kind = np.zeros(n, int)
+    kind[:excitatory], kind[n - suppressive :] = 1, 2
+    for k, (colour, name) in enumerate((("0.45", None), (LINES[1], f"{excitatory} excitatory"), (LINES[0], f"{suppressive} suppressive"))):
+        at = np.flatnonzero(kind == k)
+        if at.size:
+            ax.plot(at + 1, value[at], "o", color=colour, ms=2.5 if k == 0 else 4, label=name)
+    if np.isfinite(low):
+        ax.legend(fontsize=7.5, handletextpad=0.3, borderaxespad=0.1)
+    plain(ax, "axis", "eigenvalue", "STC spectrum")
+
+
+def stc_axes(g):
+    """Numbers of the axes to show and what they are."""
+    n, a = len(g["eigenvalues"]), g.attrs
+    tested = np.isfinite(a.get("null_low", np.nan))
+    up, down = (int(a["excitatory"]), int(a["suppressive"])) if tested else (min(2, n // 2), min(2, n // 2))
+    word = ("excitatory", "suppressive") if tested else ("largest", "smallest")
+    return [(i, word[0]) for i in range(min(up, MOST_AXES))] + [(n - 1 - i, word[1]) for i in range(min(down, MOST_AXES))]
+
+
+def axis_map(result, g, vector):
+    """Eigenvectors are [y][x], or [lag][pixel]: a map of those is the first part of their SVD."""
+    ny, nx = g["spatial"].shape
+    full = vector.shape != (ny, nx) and vector.shape[0] == len(g["temporal"])
+    return filters.separate(vector.reshape(-1, ny, nx))[0] if full and ny > 1 and nx > 1 else vector, full and (ny == 1 or nx == 1)
+
+
+def add_stc(page, result, g, first):
+    s = g["stc"]
+    page.row(1.9)
+    page.add("stc spectrum", 2.6, lambda ax: draw_spectrum(ax, s))
+    shown = stc_axes(s)[: 2 * MOST_AXES]
+    vectors = [axis_map(result, g, s["eigenvectors"][i]) for i, _ in shown]
+    limit = max((float(np.abs(v[0]).max()) for v in vectors), default=1.0)
+    for k, (i, word) in enumerate(shown):
+        def draw(ax, k=k, i=i, word=word):
+            v, over_time = vectors[k]
+            if over_time:
+                lags = result.lags(len(v), first)
+                show_map(ax, v, limit, [*result.extent(1, v.shape[1])[:2], lags[-1], lags[0]], aspect="auto")
+            else:
+                show_map(ax, v, limit, result.extent(*v.shape))
+            ax.set_title(f"{word}\n{s['eigenvalues'][i]:.3g}", fontsize=7.5, color=LINES[1] if word in ("excitatory", "largest") else LINES[0])
+            ax.set_xlabel(result.space_unit())
+            if k:
+                ax.set_yticklabels([])
+            else:
+                ax.set_ylabel(f"lag ({result.lag_unit()})" if over_time else result.space_unit())
+        page.add(f"stc axis {i}", (WIDTH - 2.6) / max(len(shown), 5), draw)
+
+
+def add_stnmf(page, result, g):
+    s = g["stnmf"]
+    modules, moran = s["modules"][()], s["moran"][()]
+    bound = (numbers(result.settings.get("analyze.stnmf.localised")) or [0.25])[0]
+    heading = f"STNMF modules with Moran's I; framed: local, I > {bound:g} ({int(s.attrs.get('localised', 0))} of {len(moran)})"
+    filters.add_maps(page, "stnmf", modules, [f"I = {m:.2f}" for m in moran], 10, 0.98, POSITIVE, marked=moran > bound, heading=heading)
+
+
+def draw_information(ax, g):
+    kl, total = g["information"][()], g.attrs["total"]
+    ax.plot(np.arange(len(kl)) + 1, kl, "o-", color=LINES[0], ms=4)
+    ax.axhline(total, color="0.6", lw=0.8, ls="--")
+    ax.text(1, total, "all dimensions", va="bottom", fontsize=7.5, color="0.4")
+    ax.set_ylim(0, 1.15 * total)
+    ax.set_xticks(np.arange(len(kl)) + 1)
+    plain(ax, "dimensions", "information (nats/spike)", "iSTAC")
+
+
+def add_glm(page, result, g, first):
+    s = g["glm"]
+    map_, course, share = filters.separate(s["stimulus"][()])
+    if map_.size > 1:
+        def draw(ax):
+            image = show_map(ax, map_, None, result.extent(*map_.shape))
+            colour_bar(ax, image)
+            plain(ax, f"x ({result.space_unit()})", f"y ({result.space_unit()})", f"GLM, {100 * share:.0f} % separable")
+        page.add("glm map", 2.3, draw)
+
+    def draw_time(ax):
+        filters.draw_course(ax, result, course * (1 if map_.size > 1 else map_.item()), first=first)
+        plain(ax, f"lag ({result.lag_unit()})", "of its peak" if map_.size > 1 else "log rate", f"GLM: {s.attrs['bits_per_spike']:.2f} bits/spike")
+    page.add("glm time course", 2.1, draw_time)
+    if "history" in s:
+        def draw_history(ax):
+            filters.draw_course(ax, result, s["history"][()], first=1)
+            plain(ax, f"after the spike ({result.lag_unit()})", "log rate", "GLM: history")
+        page.add("glm history", 2.1, draw_history)
+
+
+def draw_tuning(ax, g):
+    value, order = g["value"][()], np.argsort(g["value"][()])
+    for key, colour, mark in (("f0", LINES[0], "o-"), ("f1", LINES[1], "s--")):
+        ax.plot(value[order], g[key][()][order], mark, ms=3.5, color=colour, label=key.upper())
+    ax.set_ylim(bottom=0)
+    ax.legend(loc="best")
+    a = g.attrs
+    plain(ax, "condition", "rate (Hz)", f"tuning: OSI {a['osi']:.2f}, DSI {a['dsi']:.2f}, F1/F0 {a['f1_f0']:.2f}")
+
+
+# --- cells ------------------------------------------------------------------------------------------------------------------------
+def add_cell(page, result, name, g, position):
+    first = int(g.attrs["first_lag"])
+    page.row(2.05, f"{name}: {int(g.attrs['nspike']):,} spikes")
+    add_field(page, result, g)
+    if len(g.get("nonlinearity", ())):
+        page.add("nonlinearity", 2.4, lambda ax: draw_nonlinearity(ax, result, g))
+        if "prediction" in g:
+            add_prediction(page, result, g, position, WIDTH - sum(p[1] for p in page.rows[-1][2]))
+    if "stc" in g:
+        add_stc(page, result, g, first)
+    if "stnmf" in g:
+        add_stnmf(page, result, g)
+    if any(k in g for k in ("istac", "glm", "tuning")):
+        page.row(1.9)
+        if "istac" in g:
+            page.add("istac", 2.3, lambda ax: draw_information(ax, g["istac"]))
+        if "glm" in g:
+            add_glm(page, result, g, first)
+        if "tuning" in g:
+            page.add("tuning", 3.0, lambda ax: draw_tuning(ax, g["tuning"]))
+
+
+def draw_matrix(ax, values, names, limit, xlabel, ylabel, title):
+    image = show_map(ax, values, limit)
+    n = len(names)
+    if n <= 14:
+        for y in range(n):
+            for x in range(n):
+                v = values[y, x]
+                ax.text(x, y, f"{v:.2f}".replace("0.", ".", 1), ha="center", va="center", fontsize=8.5 if n <= 9 else 6.5,
+                        color="w" if abs(v) > 0.65 * limit else "k")
+        ax.set_xticks(range(n), names, rotation=90 if max(map(len, names)) > 3 else 0)
+        ax.set_yticks(range(n), names)
+    colour_bar(ax, image)
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    ax.set_title(title)
+
+
+def add_transfer(page, g, names):
+    score, alike = g["score"][()], g["response_correlation"][()]
+    apart = alike[~np.eye(len(alike), dtype=bool)]
+    limit = max(float(np.nanmax(np.abs(score))), float(np.nanmax(np.abs(apart))) if apart.size else 0) or 1.0
+    page.row(4.0)
+    page.add("transfer", 4.9, lambda ax: draw_matrix(ax, score, names, limit, "response of cell", "model of cell", "correlation of model and response"))
+    page.add("response correlation", 4.9, lambda ax: draw_matrix(ax, alike, names, limit, "cell", "cell", "correlation of responses"))
+
+
+def draw(result, only=None):
+    group = result.file["analysis"]
+    names = cells_of(group)
+    chosen, page = [n for n in names if not only or n in only], Page("")
+    if not chosen:
+        raise ValueError(f"no cell of that name; there are {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}")
+    shown = 0
+    for name in chosen:
+        before = len(page.rows)
+        add_cell(page, result, name, group[name], names.index(name))
+        if shown and sum(r[0] for r in page.rows) > MOST_INCHES:
+            del page.rows[before:]
+            break
+        shown += 1
+    if "transfer" in group:
+        add_transfer(page, group["transfer"], names)
+    page.title = f"{result.name}: {several(len(names), shown, 'cells')}"
+    return page.build()

@@ -1,0 +1,107 @@
+"""filters.py - kernels in space and time: the first term of their singular value decomposition, banks of them under one colour scale."""
+import numpy as np
+
+from plots.page import LINES, bare, colour_bar, plain, show_map
+
+MOST = 12     # filters of one bank
+ACROSS = 6    # in a row
+
+
+def separate(kernel):
+    """[t][y][x] -> map at the peak of the time course, time course that is 1 at its peak, part of the power that they hold."""
+    nt, ny, nx = kernel.shape
+    u, s, v = np.linalg.svd(kernel.reshape(nt, -1).astype(float), full_matrices=False)
+    time = u[:, 0]
+    peak = time[np.abs(time).argmax()] or 1.0
+    power = float((s**2).sum())
+    return (s[0] * peak * v[0]).reshape(ny, nx), time / peak, float(s[0] ** 2) / power if power > 0 else 1.0
+
+
+def draw_course(ax, result, course, start=None, first=0, label=True):
+    lags = result.lags(len(course), first)
+    ax.axhline(0, color="0.8", lw=0.6, zorder=0)
+    if start is not None:
+        ax.plot(lags, start, color="0.6", lw=1, ls="--")
+    ax.plot(lags, course, color=LINES[0], marker="." if len(course) < 12 else "", ms=4)
+    ax.margins(x=0.02)
+    plain(ax, f"lag ({result.lag_unit()})" if label else "")
+
+
+def draw_filter(result, map_, course, share, name, limit, first, last):
+    """Map above time course; either may be missing."""
+    def draw(*axes):
+        axes = list(axes)
+        if map_ is not None:
+            ax = axes.pop(0)
+            image = show_map(ax, map_, limit, result.extent(*map_.shape))
+            ax.set_title(name + (f": {100 * share:.0f} %" if course is not None else ""), fontsize=8.5)
+            if last:
+                colour_bar(ax, image)
+            if first:
+                ax.set_ylabel(f"y ({result.space_unit()})")
+            else:
+                ax.set_yticklabels([])
+            ax.set_xlabel(f"x ({result.space_unit()})")
+        if course is not None:
+            ax = axes.pop(0)
+            draw_course(ax, result, course)
+            ax.set_ylim(-1.15, 1.15)
+            if map_ is None:
+                ax.set_title(name, fontsize=8.5)
+            if first:
+                ax.set_ylabel("of its peak")
+            else:
+                ax.set_yticklabels([])
+    return draw
+
+
+def bank_names(nout, nin):
+    return [f"{o}" if nin == 1 else f"{o} from {i}" for o in range(nout) for i in range(nin)]
+
+
+def add_bank(page, result, title, kernel):
+    """kernel [out][in][t][y][x].  The strongest MOST are shown, in their order."""
+    nout, nin, nt, ny, nx = kernel.shape
+    flat, names = kernel.reshape(nout * nin, nt, ny, nx), bank_names(nout, nin)
+    chosen = np.sort(np.argsort(-np.abs(flat).reshape(len(flat), -1).max(1), kind="stable")[:MOST])
+    parts = [separate(flat[i]) for i in chosen]
+    limit = max(float(np.abs(p[0]).max()) for p in parts) or 1.0
+    how = ", map at the peak of the time course; %: power in this separable part" if nt > 1 and ny * nx > 1 else ""
+    what = "" if len(flat) == 1 else f", the strongest {MOST} of {len(flat):,} filters" if len(chosen) < len(flat) else f", {len(flat)} filters"
+    if ny * nx == 1:
+        page.row(1.9, f"{title}{what}")
+        page.add(f"kernel {title}", 4.5, lambda ax: draw_courses(ax, result, [flat[i][:, 0, 0] for i in chosen], [names[i] for i in chosen]))
+        return
+    stack = (1.2, 0.8) if nt > 1 else (1,)
+    for row in range(0, len(chosen), ACROSS):
+        page.row(2.75 if nt > 1 else 1.65, f"{title}{what}{how}" if row == 0 else None)
+        some = range(row, min(row + ACROSS, len(chosen)))
+        for k in some:
+            map_, course, share = parts[k]
+            last = k == some[-1]
+            page.add(f"kernel {title} {names[chosen[k]]}", 1.6 + 0.3 * last,
+                     draw_filter(result, map_, course if nt > 1 else None, share, names[chosen[k]] if len(flat) > 1 else "kernel", limit, k == row, last), stack)
+
+
+def draw_courses(ax, result, courses, names):
+    for i, course in enumerate(courses):
+        ax.plot(result.lags(len(course)), course, color=LINES[i % len(LINES)], label=names[i], ls=["-", "--"][i // len(LINES) % 2])
+    ax.axhline(0, color="0.8", lw=0.6, zorder=0)
+    if len(courses) > 1:
+        ax.legend(ncol=2, title="filter")
+    plain(ax, f"lag ({result.lag_unit()})", "weight")
+
+
+def add_maps(page, name, maps, titles, across, size, cmap, limit=None, marked=None, heading=None):
+    """Small maps without axes, one colour scale or (limit None) each its own."""
+    for row in range(0, len(maps), across):
+        page.row(size + 0.3, heading if row == 0 else None)
+        for k in range(row, min(row + across, len(maps))):
+            def draw(ax, k=k):
+                show_map(ax, maps[k], limit, cmap=cmap)
+                bare(ax)
+                ax.set_title(titles[k], fontsize=8.5, color="k" if marked is None or marked[k] else "0.45")
+                if marked is not None and marked[k]:
+                    for spine in ax.spines.values():
+                        spine.set(linewidth=2, color=LINES[1])
+            page.add(f"{name} {k}", size, draw)
