@@ -135,6 +135,24 @@ def check_ranks(checks, build, folder):
             checks.check(same, f"{'binary' if whole else 'Gaussian'}: {ranks} ranks give the bits of one")
 
 
+def check_silence(checks, build, folder):
+    """Cells without spikes or with one, and more ranks than pieces of time."""
+    record(folder, True)
+    counts = np.load(os.path.join(folder, "y.npy"))
+    counts[:, 1] = 0
+    counts[:, 2] = np.arange(NSTEP) == 1000
+    np.save(os.path.join(folder, "y.npy"), counts)
+    write_yaml(os.path.join(folder, "s.yaml"),
+               describe(True, pieces=2, stc={"shifts": 2}, istac={"dimensions": 1}, glm={"coupled": True, "history": 1},
+                        stnmf={"modules": 2, "iterations": 3, "perturbations": 1}, transfer=True))
+    out = chiasm(build, "chiasm", ["analyze", os.path.join(folder, "s.yaml"), "--out", os.path.join(folder, "s.h5")], 3)
+    with h5py.File(os.path.join(folder, "s.h5")) as f:
+        silent, single = f["analysis/cell1"], f["analysis/cell2"]
+        checks.check(not np.any(silent["sta"][()]) and "glm" not in silent, "a silent cell has an empty STA and no model")
+        checks.check("stc" not in single and "stc" in f["analysis/cell0"] and "left out" in out, "one spike has no covariance")
+        checks.check(np.isnan(f["analysis/transfer/score"][0, 1]), "nor is a silent cell predicted")
+
+
 def check_refusals(checks, build, folder):
     record(folder, True)
     for change, word in (({"lags": 0}, "lags"), ({"test": [9, 8]}, "test"), ({"window": 7}, "window"), ({"nonlinearity": ["sofplus"]}, "softplus"),
@@ -172,6 +190,7 @@ def main(build):
                 check_sta(checks, build, folder, whole, first_lag)
         check_space(checks, build, folder)
         check_ranks(checks, build, folder)
+        check_silence(checks, build, folder)
         check_refusals(checks, build, folder)
         check_input(checks, build, folder)
     checks.done()

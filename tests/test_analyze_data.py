@@ -87,7 +87,8 @@ def check_flicker(checks, build, folder, data):
             h = g["nonlinearity/histogram"].attrs
             # CC_norm: which halves of the trials are compared is not said; they move it by up to 0.006
             checks.check(r > 0.9999 and abs(h["cc_repeats"] - expected[c]) < 0.001 and abs(h["cc_norm"] - norm[c]) < 0.01,
-                         f"flicker cell {c + 1}: STA r {r:.6f}, frozen CC {h['cc_repeats']:.4f} ({expected[c]}), CC_norm {h['cc_norm']:.4f} ({norm[c]})")
+                         f"flicker cell {c + 1}: STA r {r:.6f}, frozen CC {h['cc_repeats']:.4f} ({expected[c]}), "
+                         f"CC_norm {h['cc_norm']:.4f} ({norm[c]})")
             if c == 0:
                 with h5py.File(f"{data}/refdata/cnn-retina/real_a.h5") as ref:
                     checks.near(g["nonlinearity/histogram/rate"][()], ref["ggnb_nl_c1"][()], 1e-3, "its nonlinearity")  # one count of 1,799 in a bin
@@ -130,7 +131,8 @@ def check_subunit_cell(checks, build, folder, data):
             checks.check(abs(a["objective"] - 32537.537087962) < 1e-7 and abs(a["bias"] + 2.6415172464400314) < 1e-9,
                          f"GLM: objective {a['objective']:.9f}, bias {a['bias']:.12f}")
             w = np.linalg.norm(f["analysis/cell0/glm/stimulus"][()])
-            checks.check(abs(w - 1.40195479346937) < 1e-9 and abs(a["bits_per_spike"] - 1.30903) < 1e-5, f"|w| {w:.12f}, {a['bits_per_spike']:.5f} bits/spike")
+            checks.check(abs(w - 1.40195479346937) < 1e-9 and abs(a["bits_per_spike"] - 1.30903) < 1e-5,
+                         f"|w| {w:.12f}, {a['bits_per_spike']:.5f} bits/spike")
 
 
 def check_model_cell(checks, build, folder, data):

@@ -3,7 +3,7 @@
 
 usage: tests/test_inputs.py BUILD [INPUT ...]
 Each line is a Python expression of the names below, times in s, that must hold of the result.  An input with a section `fit` is simulated, then
-fitted to that result: value("STAGE.PARAMETER") is what the fit found.
+fitted to that result: value("STAGE.PARAMETER") is what the fit found, score("OUTPUT") its correlation, movie a fitted stimulus.
 A file without such lines (quickstart.yaml, whose film is not shipped) is the business of tests/test_quickstart.sh.
 """
 import ast
@@ -28,6 +28,8 @@ class Result:
         self.names = {k: getattr(self, k) for k in ("cells", "rate", "map", "mean", "sd", "f", "phase", "eccentricity")}
         self.names["np"] = np
         self.names["value"] = lambda name: np.squeeze(fitted["parameters/" + name.replace(".", "/")][()])[()]
+        self.names["score"] = lambda name: float(np.nanmean(fitted[f"score/{name}/correlation"][()]))
+        self.names["movie"] = fitted["stimulus/movie"][()] if fitted and "stimulus/movie" in fitted else None
 
     def cells(self, population):
         """Number of cells."""
@@ -92,10 +94,11 @@ def values(line, names):
 def check(build, path, folder):
     result, found = os.path.join(folder, "result.h5"), os.path.join(folder, "fit.h5")
     fits = re.search(r"^fit:", open(path).read(), re.M) is not None
+    data = ["--set", "fit.data.source=" + result] if "source: ../results/" in open(path).read() else []
     start = time.monotonic()
     run = subprocess.run([os.path.join(build, "chiasm"), "simulate", path, "--quiet", "--overwrite", "--out", result], capture_output=True, text=True)
     if fits and run.returncode == 0:
-        run = subprocess.run([os.path.join(build, "chiasm"), "fit", path, "--quiet", "--overwrite", "--out", found, "--set", "fit.data.source=" + result],
+        run = subprocess.run([os.path.join(build, "chiasm"), "fit", path, "--quiet", "--overwrite", "--out", found] + data,
                              capture_output=True, text=True)
     took_s = time.monotonic() - start
     print(f"{path}: {took_s:.1f} s")

@@ -58,6 +58,12 @@ static void defaults(void)
     o = read_line("simulate in.yaml --plan --ranks 1000");
     CHECK(o.plan && o.ranks == 1000 && o.problem[0] == '\0');
     options_free(&o);
+    o = read_line("fit in.yaml --check --resume --restart-every 1min");
+    CHECK(o.command == COMMAND_FIT && o.check && o.resume && o.problem[0] == '\0');
+    options_free(&o);
+    o = read_line("analyze in.yaml --out r.h5");
+    CHECK(o.command == COMMAND_ANALYZE && !o.check && o.problem[0] == '\0');
+    options_free(&o);
     o = read_line("simulate -- --strange.yaml");
     CHECK_TEXT(o.file, "--strange.yaml");
     options_free(&o);
@@ -93,6 +99,8 @@ static void wrong_lines(void)
     wrong_line("simulate a.yaml --dvice=cpu", "unknown flag --dvice; did you mean --device?");
     wrong_line("simulate a.yaml -n", "unknown flag -n; chiasm help simulate lists the flags");
     wrong_line("validate a.yaml --out b", "--out is a flag of simulate, not of validate");
+    wrong_line("simulate a.yaml --check", "--check is a flag of fit, not of simulate");
+    wrong_line("analyze a.yaml --resume", "--resume is a flag of simulate, not of analyze");
     wrong_line("simulate a.yaml --out", "--out needs a value: --out RESULT.h5");
     wrong_line("simulate a.yaml --out --plan", "--out needs a value: --out RESULT.h5");
     wrong_line("simulate a.yaml --out=", "--out needs a value: --out RESULT.h5");

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""jobs/simulate.sbatch on a private Slurm of two nodes: stopped by USR1, requeued, done; the result is that of an uninterrupted run.
+"""jobs/chiasm.sbatch on a private Slurm of two nodes: stopped by USR1, requeued, done; the result is that of an uninterrupted run.
 test_slurm.py BUILD_FOLDER      skipped (77) without Slurm or its testbed, ../shared/slurm/slurm-testbed.sh beside the checkout
 
 The signal goes to the script (scancel --batch), as the one before a time limit does (#SBATCH --signal=B:USR1@120)."""
@@ -31,8 +31,8 @@ def state_of(job):
 def inside(folder):
     """Submits, sends one signal when there is a restart file, waits for the end; prints the states seen."""
     out = os.path.join(folder, "out.h5")
-    script = os.path.join(SOURCE, "jobs", "simulate.sbatch")
-    job = said("sbatch", "--parsable", "-N", "2", "--ntasks-per-node=1", f"--chdir={folder}", script, os.path.join(folder, "retina.yaml"), "--out", out,
+    script = os.path.join(SOURCE, "jobs", "chiasm.sbatch")
+    job = said("sbatch", "--parsable", "-N", "2", "--ntasks-per-node=1", f"--chdir={folder}", script, "simulate", os.path.join(folder, "retina.yaml"), "--out", out,
                "--restart-every", "0.3s", *LONG)
     seen, signalled, end = [], False, time.monotonic() + PATIENCE_S
     while time.monotonic() < end:

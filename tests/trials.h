@@ -22,6 +22,7 @@ enum { ONE_TILE = 1, /* works along whole lines */
        NONLINEAR = 16, /* in its input: the adjoint identity is not asked, Taylor's remainder is */
        COUPLED = 64, /* its pixels depend on one another at every step: not for several networks */
        SUMS = 128,   /* it asks for sums over the field: not for several sequences */
+       TRAINING = 256, /* derivatives are those of training, where a batch has statistics of its own: chunks show in them */
        UNDERIVED = 32 }; /* its derivative is 0 (spikes without a surrogate), or a surrogate's: test_adjoint does not ask for it */
 
 typedef struct trial {
@@ -249,6 +250,25 @@ static const trial trials[] = {
      "4 ms],"
      "weights: [-9, -1]}, {name: b, type: blur, input: a, sigma: 0.1 deg}"},
     {"kinetics", NONLINEAR, "{name: a, type: kinetics, input: stimulus, start: zero, substeps: 3, ka: 200 Hz}"},
+    {"batch_norm", COUPLED | STEADY,
+     "{name: a, type: batch_norm, input: stimulus, scale: 2, shift: 0.3, mean: 0.4, variance: 0.1, delay: 1}, {name: b, type: gain, input: a, delay: 2}"},
+    {"batch_norm", PLANE | COUPLED,
+     "{name: i, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: a, type: batch_norm, input: i, scale: -0.5, positive_scale: true},"
+     "{name: b, type: batch_norm, input: a, each: unit, mean: -0.3, epsilon: 0.1}, {name: c, type: blur, input: b, sigma: 0.1 deg},"
+     "{name: d, type: cells, input: stimulus, density: 15 /deg}, {name: e, type: batch_norm, input: d, each: unit, variance: 4}"},
+    {"batch_norm", TRAINING | COUPLED | NONLINEAR,
+     "{name: a, type: batch_norm, input: stimulus, scale: 2, shift: 0.3, delay: 1}, {name: b, type: gain, input: a, delay: 2},"
+     "{name: c, type: nonlinearity, form: elu, input: b}, {name: d, type: batch_norm, input: c, scale: -0.7, positive_scale: true, epsilon: 0.2}"},
+    {"batch_norm", TRAINING | PLANE | COUPLED | NONLINEAR,
+     "{name: i, type: conv, input: stimulus, kernel: '@:/bank', start: zero}, {name: a, type: batch_norm, input: i}, {name: b, type: blur, input: a,"
+     "sigma: 0.1 deg}, {name: c, type: batch_norm, input: b, each: unit, scale: 0.5, epsilon: 0.1}"},
+    {"batch_norm", TRAINING | COUPLED | NONLINEAR,
+     "{name: c, type: cells, input: stimulus, density: 15 /deg}, {name: a, type: batch_norm, input: c, shift: -1, delay: 1}, {name: b, type: lowpass, input: "
+     "a,"
+     "tau: 3 ms}, {name: d, type: batch_norm, input: b, each: unit, epsilon: 0.3}"},
+    {"batch_norm", TRAINING | PLANE | ONE_TILE | COUPLED | NONLINEAR | CUT,
+     "{name: i, type: conv, input: stimulus, kernel: '@:/bank', region: valid, start: zero}, {name: a, type: batch_norm, input: i, each: unit, epsilon: 0.01},"
+     "{name: b, type: nonlinearity, form: softplus, input: a}, {name: c, type: batch_norm, input: b}"},
     {"pixel_lif", UNDERIVED,
      "{name: i, type: gain, input: stimulus, scale: 400}, {name: a, type: pixel_lif, input: i, noise: 0.2, refractory_sd: 2 ms},"
      "{name: b, type: blur, input: a, sigma: 0.1 deg}"},
@@ -259,6 +279,7 @@ enum { NTRIAL = sizeof trials / sizeof trials[0] };
 /* --- running a model ------------------------------------------------------------------------------------------------- */
 typedef struct way { /* of running it */
     int ny, nx, tiles_y, tiles_x, threads, chunk;
+    bool training;
     bool mixed, steady; /* chunks of any length up to `chunk`; the stimulus stays at rest */
     bool passing;       /* only the last output is looked at: the others may live in working memory */
     int stop;           /* after so many steps the state goes to a new model; 0: never */
@@ -333,6 +354,9 @@ static inline session session_open(const char *stages, const way *w)
         }
         s.be = backend_open("cpu", w->threads);
         model_attach(s.m, s.be);
+        if (w->training) {
+            model_training(s.m, true, 0);
+        }
     } else {
         input_print_problems(s.in);
     }

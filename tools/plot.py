@@ -1,238 +1,61 @@
 #!/usr/bin/env python3
-"""Draws a result of `chiasm simulate`: recorded maps and spikes at one moment, rasters, population rates.
+"""Draws a result of chiasm, by what it holds.
 
-usage: tools/plot.py RESULT.h5 PICTURE.png [--time SECONDS]     (without --time: when the populations fire most)
-Needs Debian's python3-h5py and python3-matplotlib.  The layout of the file is described in src/run/record.h.
+usage: tools/plot.py RESULT.h5 PICTURE.png [--time SECONDS] [--only NAME,NAME ...]
+  of simulate: maps and spikes at one moment (--time; else when the populations fire most), rasters, population rates
+  of fit:      loss and score, fitted numbers and kernels, predictions and their targets, the stimulus that was made
+  of analyze:  receptive field, nonlinearity and prediction of each cell, what else was asked for, transfer matrix
+Needs Debian's python3-h5py and python3-matplotlib.
 """
 import argparse
-import re
+import os
+import sys
 
-import h5py
-import matplotlib
+try:
+    import h5py
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-import numpy as np
-
-ON, OFF, OTHER = "#d55e00", "#0072b2", ["#009e73", "#cc79a7", "#56b4e9", "#e69f00"]  # Okabe and Ito: told apart by all eyes
-MAX_MAPS, MAX_RASTERS, RASTER_CELLS, WINDOW_S = 11, 4, 100, 0.020
-
-
-def text_of(value):
-    value = value[()] if isinstance(value, h5py.Dataset) else value
-    value = value.flat[0] if isinstance(value, np.ndarray) else value
-    return value.decode() if isinstance(value, bytes) else str(value)
+    from plots import analysis, fit, page, simulation
+    from plots.result import Result, Unusable
+except ModuleNotFoundError as missing:
+    sys.exit(f"chiasm: no Python module {missing.name}: `tools/install plot` installs what pictures need")
 
 
-class Map:
-    """One channel of a recorded map, [time][channel][y][x], with its clock and place."""
-
-    def __init__(self, name, data, channel=0):
-        attr = data.attrs
-        self.name, self.data, self.channel = name, data, channel
-        self.unit = text_of(attr.get("units", ""))
-        self.dt, self.start = float(attr.get("dt_s", 1)), float(attr.get("start_s", 0))
-        self.y0, self.x0, self.pixels_per_deg = (float(attr.get(k, d)) for k, d in (("y0", 0), ("x0", 0), ("pixels_per_deg", 1)))
-        self.ny, self.nx = data.shape[2:]
-
-    def frame(self, time):
-        i = int(round((time - self.start) / self.dt))
-        return self.data[min(max(i, 0), self.data.shape[0] - 1)]
-
-    def extent(self, field_ny, field_nx):
-        """Left, right, bottom, top in degrees from the centre of the field, y up."""
-        x, y = self.x0 - field_nx / 2, field_ny / 2 - self.y0
-        return np.array([x, x + self.nx, y - self.ny, y]) / self.pixels_per_deg
-
-
-class Population:
-    """Cells with places and spikes."""
-
-    def __init__(self, name, cells, spikes, k):
-        self.name = name
-        self.x, self.y = cells["x_deg"][:], cells["y_deg"][:]
-        label = cells.get("type", cells.attrs.get("type", name))
-        self.label = text_of(label) if np.size(label) else name
-        self.time = spikes["timestamps"][:] / 1e3 if spikes else np.zeros(0)  # SONATA keeps ms
-        self.cell = spikes["node_ids"][:].astype(np.int64) if spikes else np.zeros(0, np.int64)
-        self.sign = -1 if re.search(r"\boff\b", self.label, re.I) else 1 if re.search(r"\bon\b", self.label, re.I) else 0
-        self.color = {1: ON, -1: OFF, 0: OTHER[k % len(OTHER)]}[self.sign]
-
-
-def recorded_order(file, names):
-    """Maps in the order in which the input asks for them."""
-    text = text_of(file["provenance/input"]) if "provenance/input" in file else ""
-    asked = re.findall(r"[\w.-]+", text.split("\nrecord:")[-1])  # whether as `stage: opl` or as `[opl, ..]`
-    return sorted(names, key=lambda n: (asked.index(n) if n in asked else len(asked), n))
-
-
-def read(file):
-    maps = [Map(n, file["maps"][n], c) for n in recorded_order(file, file["maps"]) for c in range(file["maps"][n].shape[1])] if "maps" in file else []
-    populations, seen = [], []
-    spikes = file["spikes"] if "spikes" in file else {}
-    cells = file["cells"] if "cells" in file else {}
-    for name in sorted(cells, key=lambda n: (n not in spikes, n)):  # cells that spike stand under two names, their own and the spikes'
-        if cells[name] not in seen:
-            seen.append(cells[name])
-            populations.append(Population(name, cells[name], spikes.get(name), len(populations)))
-    return [m for m in maps if m.data.shape[0]][:MAX_MAPS], populations
-
-
-def population_rate(p, edges):
-    return np.histogram(p.time, edges)[0] / (np.diff(edges) * max(p.x.size, 1))
-
-
-def duration(maps, populations):
-    return max([m.start + m.data.shape[0] * m.dt for m in maps] + [p.time.max() for p in populations if p.time.size] + [0.0])
-
-
-def draw_map(fig, ax, m, time, extent):
-    a = m.frame(time)  # all channels share a scale
-    if m.name == "stimulus":
-        look = dict(cmap="gray", vmin=0, vmax=1)
-    elif a.min() < 0:
-        top = np.percentile(np.abs(a), 99.7) or 1
-        look = dict(cmap="RdBu_r", vmin=-top, vmax=top)
-    else:
-        low, top = np.percentile(a, [0.3, 99.7])
-        look = dict(cmap="magma", vmin=low, vmax=top if top > low else low + 1)
-    image = ax.imshow(a[m.channel], extent=extent, interpolation="nearest", **look)
-    bar = fig.colorbar(image, cax=ax.inset_axes([1.02, 0, 0.025, 1]), ticks=matplotlib.ticker.MaxNLocator(5))
-    bar.ax.tick_params(labelsize=7, length=2)
-    bar.outline.set_linewidth(0.4)
-
-
-def map_title(m, populations):
-    unit = ", luminance (0 black, 1 white)" if m.name == "stimulus" else f" ({m.unit})" if m.unit not in ("", "1") else ""
-    number = re.search(r"_\d+$", m.name)  # presets number their layers: ganglion_0 drives cells_0
-    cells = [p.label for p in populations if number and p.name.endswith(number.group())]
-    name = "OPL" if m.name == "opl" else m.name.replace("_", " ")
-    channel = f", channel {m.channel}" if m.data.shape[1] > 1 else ""
-    return name + (f", {cells[0]}" if cells else "") + channel + unit
-
-
-def draw_spikes(ax, populations, time):
-    for p in populations:
-        now, count = np.unique(p.cell[np.abs(p.time - time) <= WINDOW_S / 2], return_counts=True)
-        ax.scatter(p.x[now], p.y[now], s=0.22 * count**3, color=p.color, linewidths=0)
-    ax.set_title(f"spikes in {WINDOW_S * 1e3:g} ms: the more, the larger the dot")
-
-
-def degrees(ax, extent):
-    ax.set_xlim(extent[:2])
-    ax.set_ylim(extent[2:])
-    ax.set_aspect("equal")
-    ax.tick_params(length=2)
-
-
-def raster_cells(p):
-    """At most RASTER_CELLS cells along the horizontal meridian, evenly spread over x."""
-    edges = np.linspace(p.x.min(), p.x.max() + 1e-9, RASTER_CELLS + 1)
-    column = np.digitize(p.x, edges)
-    order = np.lexsort((np.abs(p.y), column))
-    first = np.unique(column[order], return_index=True)[1]
-    return order[first]
-
-
-def draw_raster(ax, p):
-    chosen = np.zeros(p.x.size, bool)
-    chosen[raster_cells(p)] = True
-    shown = chosen[p.cell]
-    ax.plot(p.time[shown], p.x[p.cell[shown]], "|", color=p.color, markersize=2.2, markeredgewidth=0.6)
-    ax.set_ylim(p.x.min(), p.x.max())
-    ax.set_ylabel("x (deg)")
-    ax.set_title(f"{p.label}: spikes of {chosen.sum()} of {p.x.size:,} cells nearest the horizontal meridian", color=p.color)
-
-
-def draw_rates(ax, populations, end):
-    bins = max(int(round(end / max(0.010, end / 200))), 1)
-    edges = np.linspace(0, end, bins + 1)
-    seen = []
-    for p in populations:  # a second population of one sign: dashed
-        dashes = ["-", "--", ":"][min(seen.count(p.color), 2)]
-        ax.plot((edges[1:] + edges[:-1]) / 2, population_rate(p, edges), color=p.color, lw=1.3, ls=dashes, label=p.label)
-        seen.append(p.color)
-    ax.set_ylim(bottom=0)
-    ax.set_ylabel("rate per cell (Hz)")
-    ax.set_title(f"population rates, bins of {1e3 * end / bins:.3g} ms")
-    ax.legend(frameon=False, ncol=len(populations), loc="lower right", bbox_to_anchor=(1, 0.99), borderaxespad=0, fontsize=8.5)
-
-
-def busiest(populations, end, maps):
-    edges = np.arange(0, end + 0.02, 0.02)
-    if not any(p.time.size for p in populations) or edges.size < 3:
-        return 0.7 * end
-    rate = sum(population_rate(p, edges) for p in populations)
-    rate[edges[:-1] < 0.2 * end] = 0  # what starts from rest is not yet a response to the movie
-    time = edges[rate.argmax()] + 0.01
-    return maps[0].start + maps[0].dt * round((time - maps[0].start) / maps[0].dt) if maps else time
-
-
-def draw(file, time, title):
-    maps, populations = read(file)
-    if not maps and not populations:
-        raise SystemExit("chiasm: this file holds neither /maps nor /cells: nothing to draw")
-    end = duration(maps, populations)
-    time = busiest(populations, end, maps) if time is None else time
-    field_ny, field_nx = (max(values, default=1) for values in ([m.y0 + m.ny for m in maps], [m.x0 + m.nx for m in maps]))
-    everywhere = np.array([[-1, 1, -1, 1]]) * max([np.abs([p.x, p.y]).max() for p in populations if p.x.size], default=1)
-    extents = np.array([m.extent(field_ny, field_nx) for m in maps]) if maps else everywhere
-    field = [extents[:, 0].min(), extents[:, 1].max(), extents[:, 2].min(), extents[:, 3].max()]
-    rasters = [p for p in sorted(populations, key=lambda p: -p.sign) if p.x.size][:MAX_RASTERS]
-
-    panels = len(maps) + bool(populations)
-    columns = min(3, panels)
-    rows = -(-panels // columns)
-    width = 11.0
-    map_height = rows * ((width / columns) * (field[3] - field[2]) / (field[1] - field[0]) * 0.82 + 0.5)
-    heights = [map_height] + [1.45] * len(rasters) + [1.9] * bool(populations)
-    fig = plt.figure(figsize=(width, sum(heights) + 0.9), layout="constrained")
-    fig.get_layout_engine().set(h_pad=0.05, w_pad=0.05)
-    count = f"{sum(p.x.size for p in populations):,} cells, " if populations else ""
-    fig.suptitle(f"{title}: {count}maps at {time:.3f} s", fontsize=11)
-    outer = fig.add_gridspec(len(heights), 1, height_ratios=heights)
-
-    grid = outer[0].subgridspec(rows, columns)
-    for i in range(panels):
-        ax = fig.add_subplot(grid[i // columns, i % columns])
-        if i < len(maps):
-            draw_map(fig, ax, maps[i], time, extents[i])
-            ax.set_title(map_title(maps[i], populations))
-        else:
-            draw_spikes(ax, populations, time)
-        degrees(ax, field)
-        if i % columns == 0:
-            ax.set_ylabel("y (deg)")
-        if i + columns >= panels:
-            ax.set_xlabel("x (deg)")
-
-    shared = None
-    for k, p in enumerate(rasters + [None] * bool(populations)):
-        ax = shared = fig.add_subplot(outer[1 + k], sharex=shared)
-        if p:
-            draw_raster(ax, p)
-            ax.tick_params(labelbottom=False)
-        else:
-            draw_rates(ax, sorted(populations, key=lambda q: -q.sign), end)
-            ax.set_xlabel("time (s)")
-        ax.set_xlim(0, end)
-        ax.axvline(time, color="0.5", lw=0.8, ls=(0, (4, 3)), zorder=0)
-        ax.spines[["top", "right"]].set_visible(False)
-    return fig
+def draw(file, path, time=None, only=None):
+    """The page of an open result."""
+    result = Result(file, path)
+    if "analysis" in file:
+        return analysis.draw(result, only)
+    if "parameters" in file and "history" in file:
+        return fit.draw(result, only)
+    if "maps" in file or "cells" in file:
+        return simulation.draw(result, time)
+    raise Unusable("no result of chiasm: it has none of /maps, /cells, /parameters with /history, /analysis")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, usage=argparse.SUPPRESS)
     parser.add_argument("result")
     parser.add_argument("picture")
-    parser.add_argument("--time", type=float, help="moment of the maps, s")
+    parser.add_argument("--time", type=float, help="moment of the maps of a simulation, s")
+    parser.add_argument("--only", type=lambda text: text.split(","), help="cells of an analysis, or networks of a fit")
     args = parser.parse_args()
-    plt.rcParams.update({"font.size": 8.5, "axes.titlesize": 9, "axes.titlelocation": "left", "axes.linewidth": 0.6,
-                         "xtick.major.width": 0.6, "ytick.major.width": 0.6, "savefig.dpi": 140})
-    with h5py.File(args.result, "r") as file:
-        fig = draw(file, args.time, args.result.rsplit("/", 1)[-1])
-        fig.savefig(args.picture)
+    page.set_look()
+    if not os.path.isfile(args.result):
+        print(f"chiasm: {args.result}: no such file", file=sys.stderr)
+        return 66
+    try:
+        with h5py.File(args.result, "r") as file:
+            picture = draw(file, args.result, args.time, args.only)
+    except (OSError, Unusable) as wrong:
+        print(f"chiasm: {args.result}: {'no HDF5 file, or a broken one' if isinstance(wrong, OSError) else wrong}", file=sys.stderr)
+        return 65
+    try:
+        picture.fig.savefig(args.picture)
+    except (OSError, ValueError) as wrong:
+        print(f"chiasm: {args.picture} cannot be written: {wrong}", file=sys.stderr)
+        return 73
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

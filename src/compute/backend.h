@@ -139,6 +139,13 @@ typedef struct gain_par {
     real b0, a1;     /* Convis: q = feedback V^2 b0 - a1 A                                                    */
 } gain_par;
 
+/* Numbers for each channel, or each unit (channel of a pixel or cell): that of channel c and pixel (y, x) of the field stands at c chan + y row + x col, that
+ * of a cell at c chan + id col.  col 0, and row: the pixels or cells of a channel share one. */
+typedef struct unit_table {
+    int64_t n, chan, row, col;
+    const int64_t *id; /* [leaf][pad] of cells; NULL: pixels */
+} unit_table;
+
 /* Sparse sampling: y[cell] = sum_k weight[k] x[offset[k]]; fixed number of entries per cell, padded with weight 0. */
 typedef struct link_table link_table;
 
@@ -224,6 +231,13 @@ typedef struct backend_ops {
     void (*combine)(backend *, int nin, const real weight[], int nt, const view x[], view y);
     /* Divisive normalisation over the channels: y_c = gain q_c/(s^n + sum over k of weight[k] q_k), q = max(x, 0)^n.  par: gain, n, s, weight[nchan]. */
     void (*normalise)(backend *, const real par[], int npar, int nt, view x, view y);
+    /* With w = d = x - centre, or w = g where g has a place: adds the sums over steps of w and of w d to sum[leaf * stride], [2][n], host, valid after sync.
+     * centre: [n], host; NULL: 0. */
+    void (*unit_sums)(backend *, const unit_table *, const double *centre, int nt, view x, view g, double *sum, int64_t sum_stride);
+    /* y = gain (x - centre) + offset; line: [centre, gain, offset][n], host.  The other adds gain gy + slope (x - centre) + offset to gx; line: [centre,
+     * gain, offset, slope][n]. */
+    void (*unit_line)(backend *, const unit_table *, const real *line, int nt, view x, view y);
+    void (*unit_line_back)(backend *, const unit_table *, const real *line, int nt, view x, view gy, view gx);
     /* y = x + sd * a normal number of (seed, pixel of the field or cell id, sequence and network, channel, step); ntile: leaves of a sequence. */
     void (*noise)(backend *, uint64_t seed, real sd, int field_nx, const int64_t *id, int ntile, int64_t step0, int nt, view x, view y);
     /* Adjoints: gx is ADDED to (at NULL: not wanted), g_par[leaf * stride + i] too (NULL: not wanted), by par[i] as the forward op takes it.  state: before

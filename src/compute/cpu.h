@@ -51,6 +51,9 @@ void cpu_blur_plane(backend *be, const blur_plan *p, const grid_tile *tile, cons
 void cpu_scan(backend *be, enum cell_scan kind, const real par[], int npar, int nt, view x, dreal *state, int64_t state_stride, view y);
 void cpu_normalise(backend *be, const real par[], int npar, int nt, view x, view y);
 void cpu_normalise_back(backend *be, const real par[], int npar, int nt, view x, view gy, view gx, double *g_par, int64_t g_par_stride);
+void cpu_unit_sums(backend *be, const unit_table *u, const double *centre, int nt, view x, view g, double *sum, int64_t sum_stride);
+void cpu_unit_line(backend *be, const unit_table *u, const real *line, int nt, view x, view y);
+void cpu_unit_line_back(backend *be, const unit_table *u, const real *line, int nt, view x, view gy, view gx);
 void cpu_noise(backend *be, uint64_t seed, real sd, int field_nx, const int64_t *id, int ntile, int64_t step0, int nt, view x, view y);
 void cpu_map(backend *be, enum cell_map kind, const real par[], int npar, int nt, view x, view y);
 void cpu_combine(backend *be, int nin, const real weight[], int nt, const view x[], view y);

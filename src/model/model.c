@@ -91,6 +91,7 @@ void model_destroy(model *m)
         m->be->ops->release(m->be, m->state);
     }
     model_params_destroy(m);
+    model_statistics_destroy(m);
     for (int i = 0; i < m->noutput; i++) {
         if (m->be) {
             m->be->ops->release(m->be, m->output[i].data);
@@ -155,6 +156,7 @@ void model_start(model *m)
         }
     }
     m->pending = 0;
+    m->counted = 0;
 }
 
 static view input_view(const model *m, const stage *s, int k)
@@ -190,6 +192,7 @@ void model_attach(model *m, backend *be)
     }
     model_borders_attach(m);
     model_params_attach(m);
+    model_statistics_attach(m);
     model_back_attach(m);
     model_start(m);
 }
@@ -255,6 +258,7 @@ stage_call model_call(model *m, const stage *s, int first, int n, int worker, in
                     .spikes = s->spikes ? s->spikes + first : NULL,
                     .tape_stride = s->plan.tape * m->world.max_nt,
                     .training = m->training,
+                    .nsequence = m->nsequence,
                     .draw = m->draw};
     model_same_network(m, first, first + n, &c.network);
     c.tape = s->tape ? s->tape + first * c.tape_stride : NULL;
@@ -274,14 +278,17 @@ static void run_leaves(void *ctx, int first, int n, int worker)
 {
     const run *r = ctx;
     model *m = r->m;
+    int at = first, net;
     carry_history(r, first, n, worker, false);
-    for (int at = first, same, net; at < first + n; at += same) {
-        same = model_same_network(m, at, first + n, &net);
+    do { /* also without leaves: a coupled stage may sum over those of other ranks */
+        int same = model_same_network(m, at, first + n, &net);
         for (int i = r->g->first; i < r->g->first + r->g->count; i++) {
             stage_call c = model_call(m, &m->stage[i], at, same, worker, r->step0, r->nt, r->g->coupled);
+            c.statistics = model_statistics_wanted(m, r->step0) ? m->statistic + net * m->nvalue + m->stage[i].value_at : NULL;
             m->stage[i].type->forward(m->stage[i].own, &c);
         }
-    }
+        at += same;
+    } while (at < first + n);
     carry_history(r, first, n, worker, true);
 }
 
@@ -345,6 +352,7 @@ void model_training(model *m, bool training, int64_t draw)
 {
     m->training = training;
     m->draw = draw;
+    model_statistics_clear(m);
 }
 
 void model_forward(model *m, int64_t step0, int nt)
@@ -370,6 +378,7 @@ void model_forward(model *m, int64_t step0, int nt)
         }
         settle(m, &r, r.g);
     }
+    model_statistics_add(m, step0, nt);
     m->pending = nt;
     if (!m->world.differentiate) {
         model_settle(m);

@@ -88,6 +88,11 @@ int model_first_net(const model *m); /* global number of the first */
 void model_set(model *m, int net, const double *value);
 void model_values(const model *m, int net, double *value); /* as last set */
 
+/* Running statistics (batch_norm) among them are no optimiser's; they follow what training sees.  Since model_training every chunk counts, once. */
+bool model_has_statistics(const model *m);
+void model_statistics(const model *m, int net, double *value); /* puts them in value [nvalue] as they are after this sweep, for the next model_set */
+void model_sequences(model *m, int n); /* of the sequences in flight the first n count, the others are idle; all, if it is never called */
+
 /* --- derivatives -----------------------------------------------------------------------------------------------------------
  *   model_start(m);                          state before step 0
  *   for each chunk: model_forward; model_state_get of every leaf in between, to come back to

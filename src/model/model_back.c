@@ -159,8 +159,9 @@ static void back_leaves(void *ctx, int first, int n, int worker)
 {
     const run *r = ctx;
     model *m = r->m;
-    for (int at = first, same, net; at < first + n; at += same) {
-        same = model_same_network(m, at, first + n, &net);
+    int at = first, net;
+    do { /* also without leaves, as forward */
+        int same = model_same_network(m, at, first + n, &net);
         for (int i = r->g->first + r->g->count - 1; i >= r->g->first; i--) {
             const stage *s = &m->stage[i];
             if (!m->output[s->out].derived) {
@@ -173,7 +174,8 @@ static void back_leaves(void *ctx, int first, int n, int worker)
             stage_back b = back_of(m, s, at, same);
             s->type->backward(s->own, &c, &b);
         }
-    }
+        at += same;
+    } while (at < first + n);
 }
 
 /* The first frame stood for all before it. */

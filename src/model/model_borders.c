@@ -187,6 +187,6 @@ void model_swap_back(void *model_, view g, int nt)
 void model_sum_leaves(void *model_, const double *mine, int n, double *total)
 {
     model *m = model_;
-    ASSERT(m->world.grid.nseq == 1 && m->world.grid.nnet == 1);
+    ASSERT(m->world.grid.nnet == 1);
     comm_leaf_sum(&m->world.grid, mine, n, total);
 }

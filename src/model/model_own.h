@@ -80,9 +80,15 @@ struct model {
     double *value;        /* [net][nvalue] */
     double *rest;         /* [net][output] */
     double *state_start;  /* [net][stage][STAGE_MAX_STATE] */
-    /* derivatives */
+    /* training */
     bool training;
     int64_t draw;
+    int nsequence;        /* of those in flight the first that count */
+    bool has_statistics;
+    double *statistic, *statistic_sum; /* [net][nvalue] as the last chunk makes them, and summed over chunks */
+    double statistic_weight;
+    int64_t counted;      /* steps since model_start that are in the sum */
+    /* derivatives */
     int pending;          /* steps of the last chunk whose frames have not yet become history */
     dreal *state_before;  /* the stages' states at the beginning of the last chunk */
     dreal *g_state;       /* derivative by the states */
@@ -101,6 +107,12 @@ void model_settle(model *m); /* pending frames become history */
 void model_plan_params(model *m);   /* after all stages are planned */
 void model_params_attach(model *m); /* parameters take the values of the input */
 void model_params_destroy(model *m);
+/* model_statistics.c */
+void model_statistics_attach(model *m);
+void model_statistics_destroy(model *m);
+void model_statistics_clear(model *m);
+bool model_statistics_wanted(const model *m, int64_t step0); /* the chunk that begins there counts */
+void model_statistics_add(model *m, int64_t step0, int nt);  /* after it was computed */
 /* model_back.c */
 void model_back_attach(model *m);
 void model_back_destroy(model *m);

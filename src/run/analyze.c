@@ -5,6 +5,7 @@
  *     nonlinearity/<kind>/     edge, rate, or attributes a b c; attributes bits_per_spike, cc, part, ... of held-out bins
  *     prediction               counts a bin of the last nonlinearity, NaN at bins without a whole window
  *     stc/ istac/ stnmf/ glm/ tuning/
+ *     temporal_kernel [lag][1][1], stnmf/kernel [local module][1][y][x]: where a conv of chiasm fit can start
  *   /analysis/transfer/        score [model][cell], response_correlation [cell][cell]
  *   /provenance/               see provenance.h */
 #include "run/analyze.h"
@@ -264,6 +265,7 @@ static void put_filter(analysis *a, const cell_filter *f, const double *sum, con
     store_define_group(a->file, f->group);
     analyze_put(a, f->group, "sta", "1", f->sta, lags, r->ny, r->nx);
     analyze_put(a, f->group, "temporal", "1", f->temporal, lags, 0, 0);
+    analyze_put(a, f->group, "temporal_kernel", "1", f->temporal, lags, 1, 1);
     analyze_put(a, f->group, "spatial", "1", f->spatial, f->ny, f->nx, 0);
     analyze_put(a, f->group, "singular_values", "1", parts->values, lags < pixels ? lags : pixels, 0, 0);
     if (r->whole) {
@@ -272,22 +274,34 @@ static void put_filter(analysis *a, const cell_filter *f, const double *sum, con
     const struct {
         const char *name;
         double value;
-    } attr[] = {{"nspike", nspike}, {"first_lag", (double)r->set.first_lag}, {"window_y", f->y0}, {"window_x", f->x0}, {"lag", f->lag},
+    } attr[] = {{"nspike", f->nspike}, {"first_lag", (double)r->set.first_lag}, {"window_y", f->y0}, {"window_x", f->x0}, {"lag", f->lag},
                 {"share", parts->share}, {"moran", moran}, {"regularity", regularity}};
     for (int i = 0; i < COUNT(attr); i++) {
         analyze_attr(a, f->group, attr[i].name, attr[i].value);
     }
     log_say(LOG_RESULT, "%-12.12s %8.0f spikes   lag %3d %s   separable %.3f   Moran %6.3f   window %d x %d at (%d, %d)",
-            f->name ? f->name : strrchr(f->group, '/') + 1, nspike, f->lag, f->temporal[f->lag] < 0 ? "OFF" : "ON ", parts->share, moran, f->nx, f->ny,
-            f->x0, f->y0);
+            strrchr(f->group, '/') + 1, f->nspike, f->lag, f->temporal[f->lag] < 0 ? "OFF" : "ON ", parts->share, moran, f->nx, f->ny, f->x0, f->y0);
+}
+
+static void name_group(const analysis *a, cell_filter *f)
+{
+    const char root[] = "/analysis/", *name = response_cell_name(a->resp, f->cell);
+    if (name) {
+        snprintf(f->group, sizeof f->group, "%s%.100s", root, name);
+    } else {
+        snprintf(f->group, sizeof f->group, "%scell%lld", root, (long long)f->cell);
+    }
+    for (char *c = f->group + strlen(root); *c; c++) {
+        *c = *c == '/' ? '_' : *c;
+    }
 }
 
 static cell_filter find_filter(analysis *a, int64_t cell, const double *sum, double nspike)
 {
     const recording *r = a->r;
     int64_t lags = r->set.lags, pixels = (int64_t)r->ny * r->nx, nvalue = lags < pixels ? lags : pixels;
-    cell_filter f = {.cell = cell, .nspike = nspike, .name = response_cell_name(a->resp, cell)};
-    snprintf(f.group, sizeof f.group, f.name ? "/analysis/%.100s" : "/analysis/cell%.0s%lld", f.name ? f.name : "", (long long)cell);
+    cell_filter f = {.cell = cell, .nspike = nspike};
+    name_group(a, &f);
     f.sta = MEMORY_NEW(double, lags *pixels);
     f.temporal = MEMORY_NEW(double, lags);
     f.map = MEMORY_NEW(double, pixels);
@@ -363,7 +377,15 @@ static void run_cell(analysis *a, const cell_filter *f)
     analyze_tuning(a, f);
 }
 
-static void run_cells(analysis *a)
+/* Collective.  A signal came, or the time is over. */
+static bool stop_wanted(const analysis *a)
+{
+    double deadline = run_deadline(a->parts);
+    return comm_any(comm_signal_seen() || (deadline > 0 && log_clock() > deadline));
+}
+
+/* false: stopped on the way. */
+static bool run_cells(analysis *a)
 {
     const recording *r = a->r;
     int64_t n = r->set.lags * r->ny * r->nx;
@@ -375,12 +397,16 @@ static void run_cells(analysis *a)
     }
     a->prediction = MEMORY_NEW(double, a->set.transfer ? r->ncell * r->nstep : 0);
     sta_sums(r, sum, nspike);
-    for (int64_t c = 0; c < r->ncell; c++) {
+    bool stopped = false;
+    for (int64_t c = 0; c < r->ncell && !stopped; c++) {
         filters[c] = find_filter(a, c, sum + c * n, nspike[c]);
         run_cell(a, &filters[c]);
+        stopped = stop_wanted(a);
     }
-    analyze_stnmf(a, filters);
-    if (a->set.transfer) {
+    if (!stopped) {
+        analyze_stnmf(a, filters);
+    }
+    if (!stopped && a->set.transfer) {
         run_transfer(a);
     }
     for (int64_t c = 0; c < r->ncell; c++) {
@@ -391,6 +417,7 @@ static void run_cells(analysis *a)
     memory_free(nspike);
     memory_free(a->mean);
     memory_free(a->prediction);
+    return !stopped;
 }
 
 enum exit_code analyze_run(analysis *a, backend *be)
@@ -399,21 +426,27 @@ enum exit_code analyze_run(analysis *a, backend *be)
     const run_parts *p = a->parts;
     double began = log_clock();
     linalg_start();
+    log_phase(PHASE_STIMULUS);
+    recording_source source = {p->stim, a->resp, a->nstep, p->set.crop_y, p->set.crop_x, p->set.ny, p->set.nx};
+    a->r = recording_load(&a->recording_set, &source);
+    log_phase(PHASE_OUTPUT);
     a->file = store_create(p->result, p->opt->overwrite);
     store_define_group(a->file, "/analysis");
     provenance_facts facts = {.command = p->command, .stimulus = stimulus_describe(p->stim), .device = p->device, .step_s = p->set.step_s,
                               .nstep = a->nstep, .seed = (uint64_t)p->set.seed};
     provenance_define(a->file, p->in, &facts);
-    log_phase(PHASE_STIMULUS);
-    recording_source source = {p->stim, a->resp, a->nstep, p->set.crop_y, p->set.crop_x, p->set.ny, p->set.nx};
-    a->r = recording_load(&a->recording_set, &source);
     log_phase(PHASE_COMPUTE);
     log_say(LOG_RESULT, "response %s", response_describe(a->resp));
     log_say(LOG_PROGRESS, "analysis %lld frames x %d x %d pixels, %s", (long long)a->recording_set.lags, a->r->nx, a->r->ny,
             a->r->whole ? "a stimulus of whole numbers: sums are exact" : "sums in double, in a fixed order");
-    run_cells(a);
+    bool complete = run_cells(a);
     recording_destroy(a->r);
     log_phase(PHASE_OUTPUT);
+    if (!complete) {
+        store_abandon(a->file, false);
+        log_say(LOG_RESULT, "stopped; an analysis keeps nothing of what it did, start it again");
+        return EXIT_STOPPED;
+    }
     store_begin(a->file);
     provenance_end(a->file, log_clock() - began);
     store_close(a->file);

@@ -51,7 +51,6 @@ struct analysis {
 typedef struct cell_filter {
     int64_t cell;
     char group[128];        /* /analysis/<name> */
-    const char *name;
     double nspike;
     double *sta;            /* [lags][ny][nx] of the field */
     double *temporal, *map; /* [lags], [ny nx]: separable part over the whole field */

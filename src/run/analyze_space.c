@@ -29,12 +29,14 @@ static void say_values(const stc_result *c)
     }
 }
 
-static void warn_of_few(const cell_filter *f, int width)
+/* 40 spikes a dimension gave no subunits in a model cell with six, 260 gave them; with fewer spikes than dimensions C1 has no inverse. */
+static bool enough_spikes(const cell_filter *f, int width)
 {
-    /* 40 spikes a dimension gave no subunits in a model cell with six, 260 gave them. */
     if (f->nspike < 100.0 * width) {
-        log_warn("%s: %.0f spikes for %d dimensions; covariances want about 100 a dimension", f->group, f->nspike, width);
+        log_warn("%s: %.0f spikes for %d dimensions; covariances want about 100 a dimension%s", f->group, f->nspike, width,
+                 f->nspike <= width ? ", and more than one: left out" : "");
     }
+    return f->nspike > width;
 }
 
 static void put_stc(analysis *a, const cell_filter *f, const stc_result *c)
@@ -82,7 +84,9 @@ void analyze_stc(analysis *a, const cell_filter *f)
     recording_rows rows = analyze_rows(a, f, a->stc.full);
     stc_settings s = a->stc;
     s.shifts = a->set.stc ? s.shifts : 0;
-    warn_of_few(f, recording_width(&rows));
+    if (!enough_spikes(f, recording_width(&rows))) {
+        return;
+    }
     stc_result *c = stc_run(&rows, &s);
     if (a->set.stc) {
         put_stc(a, f, c);
@@ -182,12 +186,35 @@ static void share_modules(const analysis *a, stnmf_result **all, const cell_filt
     }
 }
 
+/* Local modules as kernels of `conv`, [out][1][y][x] of norm 1: turned over, because kernels are impulse responses. */
+static void put_kernels(analysis *a, const char *group, const stnmf_result *m, int ny, int nx)
+{
+    int64_t dims[4] = {m->nlocal, 1, ny, nx}, n = (int64_t)ny * nx;
+    double *kernel = MEMORY_NEW(double, dims[0] * n);
+    char *path = memory_text("%s/kernel", group);
+    for (int k = 0; k < m->nlocal; k++) {
+        double square = 0;
+        for (int64_t i = 0; i < n; i++) {
+            square += m->module[k * n + i] * m->module[k * n + i];
+        }
+        for (int64_t i = 0; i < n; i++) {
+            kernel[k * n + i] = m->module[k * n + n - 1 - i] / sqrt(square);
+        }
+    }
+    store_define_values(a->file, path, STORE_F64, 4, dims, "1", kernel);
+    memory_free(path);
+    memory_free(kernel);
+}
+
 static void put_modules(analysis *a, const cell_filter *f, const stnmf_result *m)
 {
     char *group = memory_text("%s/stnmf", f->group), line[256] = "";
     store_define_group(a->file, group);
     analyze_put(a, group, "modules", "1", m->module, m->nmodule, f->ny, f->nx);
     analyze_put(a, group, "moran", "1", m->moran, m->nmodule, 0, 0);
+    if (m->nlocal > 0) {
+        put_kernels(a, group, m, f->ny, f->nx);
+    }
     analyze_attr(a, group, "localised", m->nlocal);
     analyze_attr(a, group, "residual", m->residual);
     analyze_attr(a, group, "perturbations_kept", m->kept);

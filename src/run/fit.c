@@ -33,14 +33,16 @@ static bool find_parameter(void *ctx, const char *name, int64_t *at, int64_t *n,
     return false;
 }
 
-/* A whole window in one chunk needs no second forward sweep; all leaves together keep to about 4 million pixels an array.  From the input alone. */
+/* A whole window in one chunk needs no second forward sweep: as many steps as let the arrays of all leaves, and their derivatives, keep to
+ * fit.memory_mb, by the number of stages and pixels.  From the input alone. */
 static int choose_chunk(const fit *f)
 {
+    const input_node *stages = input_child(input_child(input_root(f->in), "model"), "stages");
     grid g = grid_plan(f->setup.ny, f->setup.nx, f->setup.ntile_y, f->setup.ntile_x);
-    int64_t pixels = (int64_t)g.tile_ny * g.tile_nx * grid_ntile(&g) * f->nseq * f->nnet, nt = (4 << 20) / pixels;
-    nt = nt < 32 ? 32 : nt;
-    nt = nt < f->window ? nt : f->window;
-    return nt < 65536 ? (int)nt : 65536;
+    double pixels = (double)g.tile_ny * g.tile_nx * grid_ntile(&g) * f->nseq * f->nnet;
+    double nt = (double)f->s.memory_mb * 1048576 / (pixels * (input_count(stages) + 2) * 2 * sizeof(float));
+    nt = fmax(nt, 16);
+    return (int)fmin(fmin(nt, (double)f->window), 65536);
 }
 
 static void plan_model(fit *f)

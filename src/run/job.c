@@ -459,7 +459,12 @@ static enum exit_code help(const char *topic)
         settings_help(NULL);
         return EXIT_DONE;
     }
-    if (options_help_command(topic) || settings_help(topic)) {
+    bool found = options_help_command(topic); /* `fit` is a command and a section */
+    if (found && settings_nearest_topic(topic) && strcmp(settings_nearest_topic(topic), topic) == 0) {
+        puts("");
+        settings_help(topic);
+    }
+    if (found || settings_help(topic)) {
         return EXIT_DONE;
     }
     const char *nearest = settings_nearest_topic(topic);

@@ -21,6 +21,7 @@ typedef struct stage_param {
     const double *start;           /* [n] before any fit; of the stage, lives as long as it */
     double min, max;               /* what a value may be; -INFINITY, INFINITY: any */
     enum param_map map;            /* default of a fit */
+    bool statistic;                /* no optimiser changes it: forward says in training what it becomes (stage_call.statistics) */
 } stage_param;
 
 /* What a fit is going to change, known when stages plan: a stage whose sizes follow from a parameter (the radius of a blur) plans for the most. */
@@ -103,8 +104,9 @@ typedef struct stage_plan {
     double second_rest;
     int out_halo, out_hist;    /* of its own output, that the stage itself reads back (coupled stages) */
     int swap_halo;             /* of one-channel frames of its own that it swaps; 0: none */
-    bool coupled;              /* every step needs the neighbours' last one: forward is called once with all leaves */
-    bool sums;                 /* asks for sum_leaves: one sequence at a time */
+    bool coupled;              /* needs other leaves (the neighbours' last step, sums over the batch): forward is called once with all leaves of the rank,
+                                  were there none */
+    bool sums;                 /* its sums over leaves are those of one field: one sequence at a time */
     int nparam;
     stage_param param[STAGE_MAX_PARAM];
     int64_t tape;              /* reals per leaf and step that forward writes for backward, when world->differentiate */
@@ -123,8 +125,8 @@ typedef struct stage_services {
     void *ctx;
     void (*swap)(void *ctx, view v, int nt);                                 /* fills the halos of nt frames from the neighbours and the edge rule */
     void (*swap_back)(void *ctx, view g, int nt);                            /* its adjoint: adds halos to the pixels they came from, leaves them 0 */
-    void (*sum_leaves)(void *ctx, const double *mine, int n, double *total); /* mine[own leaf][n]; fixed order over the leaves of a sequence; total[n]
-                                                                                (one network and sequence) */
+    void (*sum_leaves)(void *ctx, const double *mine, int n, double *total); /* mine[own leaf][n]; over all leaves of the one network, every sequence, in
+                                                                                fixed order; total[n] */
 } stage_services;
 
 typedef struct stage_call {
@@ -143,6 +145,9 @@ typedef struct stage_call {
     dreal *tape;                    /* nt * plan.tape reals a leaf, tape_stride apart; NULL: no backward will follow */
     int64_t tape_stride;
     bool training;                  /* layers that differ in training (noise, batch statistics) act so */
+    int nsequence;                  /* of the sequences in flight the first that count; the others run idle and leave no trace in batch statistics */
+    double *statistics;             /* [values of the stage's parameters]: forward writes what its statistics become by this chunk, the same on every rank;
+                                       NULL: nobody asks (no training, or a chunk that is computed again) */
     int64_t draw;                   /* number of the batch: random layers draw anew for each */
 } stage_call;
 

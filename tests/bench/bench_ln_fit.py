@@ -72,7 +72,7 @@ def chiasm(build, folder, name):
     if run.returncode:
         sys.exit(run.stdout)
     with h5py.File(out) as f:
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, f["history/loss"][()].ravel(), run.stdout
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, f["history/train_loss"][()].ravel(), run.stdout
 
 
 def torch_fit(torch, movie, response, start, steps):

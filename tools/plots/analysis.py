@@ -2,10 +2,10 @@
 import numpy as np
 
 from plots import filters
-from plots.page import DATA, LIGHT, LINES, OURS, POSITIVE, WIDTH, Page, bare, colour_bar, number, plain, several, show_map
-from plots.result import natural, numbers, response_of, text_of
+from plots.page import DATA, LIGHT, LINES, OURS, POSITIVE, SIGNED, WIDTH, Page, colour_bar, few_ticks, number, plain, several, show_map
+from plots.result import Unusable, natural, numbers, response_of, text_of
 
-MOST_INCHES = 26  # height of a page: cells that would go beyond it are left out
+MOST_INCHES = 21  # height of a page: cells that would go beyond it are left out
 MOST_AXES = 4     # of a covariance, on each side
 STRETCH = 240     # bins of a prediction
 
@@ -19,10 +19,10 @@ def add_field(page, result, g):
     sta, first, peak = g["sta"][()], int(g.attrs["first_lag"]), int(g.attrs["lag"])
     nlag, ny, nx = sta.shape
     if ny > 1 and nx > 1:
-        page.add("sta", 2.35, lambda ax: draw_map(ax, result, g, sta[peak], result.lags(1, peak + first)[0]))
+        page.add("sta", 2.5, lambda ax: draw_map(ax, result, g, sta[peak], result.lags(1, peak + first)[0]), right=0.55)
     elif ny * nx > 1:
-        page.add("sta", 2.6, lambda ax: draw_space_time(ax, result, sta.reshape(nlag, -1), first))
-    page.add("time course", 2.2, lambda ax: draw_course(ax, result, g, first, ny * nx > 1))
+        page.add("sta", 2.6, lambda ax: draw_space_time(ax, result, sta.reshape(nlag, -1), first), right=0.6)
+    page.add("time course", 2.3, lambda ax: draw_course(ax, result, g, first, ny * nx > 1))
 
 
 def draw_map(ax, result, g, frame, lag):
@@ -67,8 +67,8 @@ def draw_nonlinearity(ax, result, g):
         filled = np.diff(edge) > 0
         centre, width = ((edge[1:] + edge[:-1]) / 2)[filled], np.diff(edge)[filled]
         in_bin = g.attrs["nspike"] / max(rate.sum(), 1e-30)  # the bins are equally full
-        ax.errorbar(centre, rate[filled] * per_s, np.sqrt(rate[filled] / max(in_bin, 1)) * per_s, fmt="o", ms=3, color=DATA, elinewidth=0.8, zorder=3,
-                    label=f"histogram {bits(h)}")
+        ax.errorbar(centre, rate[filled] * per_s, np.sqrt(rate[filled] / max(in_bin, 1)) * per_s, width / 2, fmt=".", ms=4, color=DATA, elinewidth=0.7,
+                    zorder=3, label=f"histogram {bits(h)}")
         density = 1 / width / (1 / width).max() * 0.25 * rate.max() * per_s
         ax.stairs(density, np.append(edge[:-1][filled], edge[1:][filled][-1]), fill=True, color="0.9", zorder=0)
         span = edge[[0, -1]]
@@ -79,7 +79,7 @@ def draw_nonlinearity(ax, result, g):
     if "histogram" in kinds:
         ax.set_ylim(0, 1.15 * (rate[filled] + np.sqrt(rate[filled] / max(in_bin, 1))).max() * per_s or 1)
     ax.legend(loc="upper left", title="bits/spike", fontsize=7.5, title_fontsize=7.5, handlelength=1, borderaxespad=0.1)
-    plain(ax, "filtered stimulus", "rate (Hz)" if result.step_s else "counts a bin", "nonlinearity (grey: occupancy)")
+    plain(ax, "filtered stimulus", "rate (Hz)" if result.step_s else "counts a bin", "nonlinearity; grey: occupancy")
 
 
 def bits(group):
@@ -104,7 +104,7 @@ def add_prediction(page, result, g, position, width):
     counts = response_of(result, position, len(prediction))
     trial, skip, frozen, test = bins_of(result)
     if trial and len(frozen) == 2 and counts is not None:
-        page.add("raster and PSTH", width, lambda *axes: draw_repeats(axes, result, g, prediction, counts, trial, frozen), (1, 1.2))
+        page.add("raster and PSTH", width, lambda *axes: draw_repeats(axes, result, g, prediction, counts, trial, frozen), stack=(0.9, 1), gap=0.06)
         return
     begin = (test[0] * trial + skip if trial else test[0]) if len(test) == 2 else max(len(prediction) - STRETCH, 0)
     some = slice(begin, begin + STRETCH)
@@ -119,13 +119,14 @@ def draw_stretch(ax, result, g, prediction, counts, begin):
     ax.plot(time, prediction * per_s, color=OURS, label=f"LN, {kind}", lw=1)
     ax.set_xlim(time[0], time[-1])
     where = "held out" if text_of(a.get("part", "")) == "test" else "fitted bins"
-    plain(ax, f"time ({result.time_unit()})", "rate (Hz)" if result.step_s else "counts a bin", f"{where}: CC {a.get('cc', np.nan):.2f} a bin"
-          + ("" if counts is not None else "; the responses are not here"))
-    legend_above(ax)
+    plain(ax, f"time ({result.time_unit()})", "rate (Hz)" if result.step_s else "counts a bin", f"{where}: CC {a.get('cc', np.nan):.2f} of bins"
+          + ("" if counts is not None else "; responses not found"))
+    legend_inside(ax)
 
 
-def legend_above(ax):
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncol=3, borderaxespad=0, fontsize=7.5, handlelength=1)
+def legend_inside(ax):
+    ax.set_ylim(0, 1.25 * ax.get_ylim()[1])
+    ax.legend(loc="upper right", ncol=2, borderaxespad=0.1, fontsize=7.5, handlelength=1)
 
 
 def draw_repeats(axes, result, g, prediction, counts, trial, frozen):
@@ -145,11 +146,10 @@ def draw_repeats(axes, result, g, prediction, counts, trial, frozen):
     plain(upper, "", "repeat", f"frozen stimulus: CC {a['cc_frozen']:.3f}, normalised {a['cc_norm']:.3f}")
     lower.fill_between(time, mean[some] * per_s, step="mid", color=LIGHT, label=f"PSTH of {ntrial} repeats", lw=0)
     lower.plot(time, prediction[first : first + n][some] * per_s, color=OURS, label=f"LN, {kind}", lw=1)
-    for ax in axes:
+    for ax in (upper, lower):
         ax.set_xlim(time[0], time[-1])
-    lower.set_ylim(bottom=0)
     plain(lower, f"time in the frozen part ({result.time_unit()})", "rate (Hz)" if result.step_s else "counts a bin")
-    lower.legend(loc="upper right", fontsize=7.5, handlelength=1, ncol=2, borderaxespad=0.1)
+    legend_inside(lower)
 
 
 # --- covariance, subunits, regression, tuning ---------------------------------------------------------------------------------------
@@ -188,8 +188,8 @@ def axis_map(result, g, vector):
 
 def add_stc(page, result, g, first):
     s = g["stc"]
-    page.row(1.9)
-    page.add("stc spectrum", 2.6, lambda ax: draw_spectrum(ax, s))
+    page.row(2.1, top=0.42)
+    page.add("stc spectrum", 2.8, lambda ax: draw_spectrum(ax, s))
     shown = stc_axes(s)[: 2 * MOST_AXES]
     vectors = [axis_map(result, g, s["eigenvectors"][i]) for i, _ in shown]
     limit = max((float(np.abs(v[0]).max()) for v in vectors), default=1.0)
@@ -202,12 +202,14 @@ def add_stc(page, result, g, first):
             else:
                 show_map(ax, v, limit, result.extent(*v.shape))
             ax.set_title(f"{word}\n{s['eigenvalues'][i]:.3g}", fontsize=7.5, color=LINES[1] if word in ("excitatory", "largest") else LINES[0])
-            ax.set_xlabel(result.space_unit())
+            ax.set_xlabel(f"x ({result.space_unit()})")
+            few_ticks(ax)
             if k:
                 ax.set_yticklabels([])
             else:
-                ax.set_ylabel(f"lag ({result.lag_unit()})" if over_time else result.space_unit())
-        page.add(f"stc axis {i}", (WIDTH - 2.6) / max(len(shown), 5), draw)
+                ax.set_ylabel(f"lag ({result.lag_unit()})" if over_time else f"y ({result.space_unit()})")
+        left = 0.62 if k == 0 else 0.1
+        page.add(f"stc axis {i}", min((WIDTH - 3.5) / len(shown), 1.3) + left, draw, left=left, right=0)
 
 
 def add_stnmf(page, result, g):
@@ -221,11 +223,9 @@ def add_stnmf(page, result, g):
 def draw_information(ax, g):
     kl, total = g["information"][()], g.attrs["total"]
     ax.plot(np.arange(len(kl)) + 1, kl, "o-", color=LINES[0], ms=4)
-    ax.axhline(total, color="0.6", lw=0.8, ls="--")
-    ax.text(1, total, "all dimensions", va="bottom", fontsize=7.5, color="0.4")
-    ax.set_ylim(0, 1.15 * total)
+    ax.set_ylim(0, 1.15 * kl.max())
     ax.set_xticks(np.arange(len(kl)) + 1)
-    plain(ax, "dimensions", "information (nats/spike)", "iSTAC")
+    plain(ax, "dimensions", "nats/spike", f"iSTAC; all dimensions: {number(total)}")
 
 
 def add_glm(page, result, g, first):
@@ -236,7 +236,7 @@ def add_glm(page, result, g, first):
             image = show_map(ax, map_, None, result.extent(*map_.shape))
             colour_bar(ax, image)
             plain(ax, f"x ({result.space_unit()})", f"y ({result.space_unit()})", f"GLM, {100 * share:.0f} % separable")
-        page.add("glm map", 2.3, draw)
+        page.add("glm map", 2.5, draw, right=0.55)
 
     def draw_time(ax):
         filters.draw_course(ax, result, course * (1 if map_.size > 1 else map_.item()), first=first)
@@ -262,18 +262,18 @@ def draw_tuning(ax, g):
 # --- cells ------------------------------------------------------------------------------------------------------------------------
 def add_cell(page, result, name, g, position):
     first = int(g.attrs["first_lag"])
-    page.row(2.05, f"{name}: {int(g.attrs['nspike']):,} spikes")
+    page.row(2.15, f"{name}: {int(g.attrs['nspike']):,} spikes")
     add_field(page, result, g)
     if len(g.get("nonlinearity", ())):
-        page.add("nonlinearity", 2.4, lambda ax: draw_nonlinearity(ax, result, g))
+        page.add("nonlinearity", 2.3, lambda ax: draw_nonlinearity(ax, result, g))
         if "prediction" in g:
-            add_prediction(page, result, g, position, WIDTH - sum(p[1] for p in page.rows[-1][2]))
+            add_prediction(page, result, g, position, page.rows[-1].room())
     if "stc" in g:
         add_stc(page, result, g, first)
     if "stnmf" in g:
         add_stnmf(page, result, g)
     if any(k in g for k in ("istac", "glm", "tuning")):
-        page.row(1.9)
+        page.row(2.1)
         if "istac" in g:
             page.add("istac", 2.3, lambda ax: draw_information(ax, g["istac"]))
         if "glm" in g:
@@ -303,9 +303,15 @@ def add_transfer(page, g, names):
     score, alike = g["score"][()], g["response_correlation"][()]
     apart = alike[~np.eye(len(alike), dtype=bool)]
     limit = max(float(np.nanmax(np.abs(score))), float(np.nanmax(np.abs(apart))) if apart.size else 0) or 1.0
-    page.row(4.0)
-    page.add("transfer", 4.9, lambda ax: draw_matrix(ax, score, names, limit, "response of cell", "model of cell", "correlation of model and response"))
-    page.add("response correlation", 4.9, lambda ax: draw_matrix(ax, alike, names, limit, "cell", "cell", "correlation of responses"))
+    page.row(4.9)
+    page.add("transfer", 5.0, lambda ax: draw_matrix(ax, score, names, limit, "response of cell", "model of cell", "correlation of model and response"), left=0.8, right=0.6)
+    page.add("response correlation", 5.0, lambda ax: draw_matrix(ax, alike, names, limit, "cell", "cell", "correlation of responses"), left=0.8, right=0.6)
+
+
+def add_overview(page, result, group, names):
+    """The map of every cell at its own peak."""
+    maps = [group[n]["sta"][int(group[n].attrs["lag"])] for n in names]
+    filters.add_maps(page, "overview", maps, names, 10, 0.98, SIGNED, heading="STA of each cell at its peak, each by its own scale")
 
 
 def draw(result, only=None):
@@ -313,12 +319,14 @@ def draw(result, only=None):
     names = cells_of(group)
     chosen, page = [n for n in names if not only or n in only], Page("")
     if not chosen:
-        raise ValueError(f"no cell of that name; there are {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}")
+        raise Unusable(f"no cell of that name; there are {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}")
     shown = 0
+    if len(chosen) > 1 and min(group[names[0]]["sta"].shape[1:]) > 1:
+        add_overview(page, result, group, chosen[:40])
     for name in chosen:
         before = len(page.rows)
         add_cell(page, result, name, group[name], names.index(name))
-        if shown and sum(r[0] for r in page.rows) > MOST_INCHES:
+        if shown and sum(r.whole for r in page.rows) > MOST_INCHES:
             del page.rows[before:]
             break
         shown += 1

@@ -1,7 +1,7 @@
 """filters.py - kernels in space and time: the first term of their singular value decomposition, banks of them under one colour scale."""
 import numpy as np
 
-from plots.page import LINES, bare, colour_bar, plain, show_map
+from plots.page import LINES, bare, colour_bar, few_ticks, plain, show_map
 
 MOST = 12     # filters of one bank
 ACROSS = 6    # in a row
@@ -34,6 +34,7 @@ def draw_filter(result, map_, course, share, name, limit, first, last):
         if map_ is not None:
             ax = axes.pop(0)
             image = show_map(ax, map_, limit, result.extent(*map_.shape))
+            few_ticks(ax)
             ax.set_title(name + (f": {100 * share:.0f} %" if course is not None else ""), fontsize=8.5)
             if last:
                 colour_bar(ax, image)
@@ -55,14 +56,14 @@ def draw_filter(result, map_, course, share, name, limit, first, last):
     return draw
 
 
-def bank_names(nout, nin):
-    return [f"{o}" if nin == 1 else f"{o} from {i}" for o in range(nout) for i in range(nin)]
+def bank_names(nout, nin, network=""):
+    before = f"{network}: " if network else ""
+    return [before + (f"{o}" if nin == 1 else f"{o} from {i}") for o in range(nout) for i in range(nin)]
 
 
-def add_bank(page, result, title, kernel):
-    """kernel [out][in][t][y][x].  The strongest MOST are shown, in their order."""
-    nout, nin, nt, ny, nx = kernel.shape
-    flat, names = kernel.reshape(nout * nin, nt, ny, nx), bank_names(nout, nin)
+def add_bank(page, result, title, flat, names):
+    """flat [filter][t][y][x].  The strongest MOST are shown, in their order."""
+    nt, ny, nx = flat.shape[1:]
     chosen = np.sort(np.argsort(-np.abs(flat).reshape(len(flat), -1).max(1), kind="stable")[:MOST])
     parts = [separate(flat[i]) for i in chosen]
     limit = max(float(np.abs(p[0]).max()) for p in parts) or 1.0
@@ -70,17 +71,20 @@ def add_bank(page, result, title, kernel):
     what = "" if len(flat) == 1 else f", the strongest {MOST} of {len(flat):,} filters" if len(chosen) < len(flat) else f", {len(flat)} filters"
     if ny * nx == 1:
         page.row(1.9, f"{title}{what}")
-        page.add(f"kernel {title}", 4.5, lambda ax: draw_courses(ax, result, [flat[i][:, 0, 0] for i in chosen], [names[i] for i in chosen]))
+        page.add(f"kernel {title}", 5.0, lambda ax: draw_courses(ax, result, [flat[i][:, 0, 0] for i in chosen], [names[i] for i in chosen]))
         return
-    stack = (1.2, 0.8) if nt > 1 else (1,)
+    side = 1.25
+    tall = side * min(ny / nx, 1.3) + 0.75
     for row in range(0, len(chosen), ACROSS):
-        page.row(2.75 if nt > 1 else 1.65, f"{title}{what}{how}" if row == 0 else None)
+        page.row(tall + (1.25 if nt > 1 else 0), f"{title}{what}{how}" if row == 0 else None, top=0.27)
         some = range(row, min(row + ACROSS, len(chosen)))
         for k in some:
             map_, course, share = parts[k]
             last = k == some[-1]
-            page.add(f"kernel {title} {names[chosen[k]]}", 1.6 + 0.3 * last,
-                     draw_filter(result, map_, course if nt > 1 else None, share, names[chosen[k]] if len(flat) > 1 else "kernel", limit, k == row, last), stack)
+            left = 0.62 if k == row else 0.12
+            page.add(f"kernel {title} {names[chosen[k]]}", side + left + (0.55 if last else 0.05),
+                     draw_filter(result, map_, course if nt > 1 else None, share, names[chosen[k]] if len(flat) > 1 else "kernel", limit, k == row, last),
+                     stack=(tall - 0.75, 0.7) if nt > 1 else (1,), gap=0.55, left=left, right=0.55 if last else 0.05)
 
 
 def draw_courses(ax, result, courses, names):
@@ -95,7 +99,7 @@ def draw_courses(ax, result, courses, names):
 def add_maps(page, name, maps, titles, across, size, cmap, limit=None, marked=None, heading=None):
     """Small maps without axes, one colour scale or (limit None) each its own."""
     for row in range(0, len(maps), across):
-        page.row(size + 0.3, heading if row == 0 else None)
+        page.row(size + 0.26, heading if row == 0 else None, top=0.24, bottom=0.1)
         for k in range(row, min(row + across, len(maps))):
             def draw(ax, k=k):
                 show_map(ax, maps[k], limit, cmap=cmap)
@@ -104,4 +108,4 @@ def add_maps(page, name, maps, titles, across, size, cmap, limit=None, marked=No
                 if marked is not None and marked[k]:
                     for spine in ax.spines.values():
                         spine.set(linewidth=2, color=LINES[1])
-            page.add(f"{name} {k}", size, draw)
+            page.add(f"{name} {k}", size, draw, left=0.08, right=0.04)

@@ -10,7 +10,7 @@ ON, OFF, OTHER = "#d55e00", "#0072b2", ["#009e73", "#cc79a7", "#56b4e9", "#e69f0
 OURS, DATA, LIGHT, MARK = "#d55e00", "#000000", "#bbbbbb", "#0072b2"
 LINES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
 SIGNED, POSITIVE = "RdBu_r", "Greys"
-WIDTH = 10.0
+WIDTH, TITLE = 10.0, 0.42  # inches
 
 
 def set_look():
@@ -19,42 +19,67 @@ def set_look():
                          "savefig.dpi": 150, "lines.linewidth": 1.3})
 
 
+class Panel:
+    """A place of `width` inches in a row, its margins inside; `stack`: heights of axes one above the other, `gap` inches between them."""
+
+    def __init__(self, name, width, draw, stack=(1,), gap=0.6, left=0.62, right=0.14):
+        self.name, self.width, self.draw, self.stack, self.gap, self.left, self.right = name, width, draw, stack, gap, left, right
+
+
+class Row:
+    def __init__(self, height, heading=None, top=0.3, bottom=0.48):
+        self.height, self.heading, self.top, self.bottom, self.panels = height, heading, top, bottom, []
+        self.whole = height + (0.3 if heading else 0)
+
+    def room(self):
+        return WIDTH - sum(p.width for p in self.panels)
+
+
 class Page:
-    """Rows of panels.  A panel has a name, a width in inches and a function that draws it; after build(), `panels` holds the names and `axes`
-    the axes, [panel][axes of it]."""
+    """Rows of panels, all lengths in inches: nothing moves because something else needs room.  After build(), `panels` holds the names of the panels
+    and `axes` their axes, [panel][axes of it]."""
 
     def __init__(self, title):
         self.title, self.rows, self.panels, self.axes, self.fig = title, [], [], [], None
 
-    def row(self, height, heading=None):
-        self.rows.append((height + (0.3 if heading else 0), heading, []))
+    def row(self, *args, **more):
+        self.rows.append(Row(*args, **more))
 
-    def add(self, name, width, draw, stack=(1,)):
-        """stack: heights of axes one above the other, all given to draw."""
-        self.rows[-1][2].append((name, width, draw, stack))
+    def add(self, *args, **more):
+        self.rows[-1].panels.append(Panel(*args, **more))
+
+    def flow(self, name, width, draw, height=2.3, **more):
+        """In the row at hand if there is room, else in a new one."""
+        if not self.rows or self.rows[-1].height != height or self.rows[-1].room() < width - 1e-6:
+            self.row(height)
+        self.add(name, width, draw, **more)
 
     def build(self):
-        rows = [r for r in self.rows if r[2]]
-        heights = [r[0] for r in rows]
-        self.fig = plt.figure(figsize=(WIDTH, sum(heights) + 0.45), layout="constrained")
-        self.fig.get_layout_engine().set(h_pad=0.06, w_pad=0.06)
-        self.fig.suptitle(self.title, fontsize=11, fontweight="bold", x=0.01, ha="left")
-        bands = np.atleast_1d(self.fig.subfigures(len(rows), 1, height_ratios=heights))
-        for band, (_, heading, panels) in zip(bands, rows):
-            if heading:
-                band.suptitle(heading, fontsize=9.5, x=0.01, ha="left")
-            used = sum(p[1] for p in panels)
-            ratios = [p[1] for p in panels] + ([WIDTH - used] if used < WIDTH - 0.3 else [])
-            grid = band.add_gridspec(1, len(ratios), width_ratios=ratios)
-            for cell, (name, _, draw, stack) in zip(grid, panels):
-                inner = cell.subgridspec(len(stack), 1, height_ratios=stack, hspace=0.05) if len(stack) > 1 else [cell]
-                axes = [band.add_subplot(inner[i]) for i in range(len(stack))]
-                draw(*axes)
-                self.panels.append(name)
-                self.axes.append(axes)
-            if len(ratios) > len(panels):
-                band.add_subplot(grid[-1]).set_axis_off()  # keeps the others at their width
+        rows = [r for r in self.rows if r.panels]
+        tall = sum(r.whole for r in rows) + TITLE
+        self.fig = plt.figure(figsize=(WIDTH, tall))
+        self.fig.text(0.1 / WIDTH, 1 - 0.1 / tall, self.title, fontsize=11, fontweight="bold", va="top")
+        y = tall - TITLE
+        for row in rows:
+            if row.heading:
+                self.fig.text(0.1 / WIDTH, (y - 0.07) / tall, row.heading, fontsize=9.5, va="top")
+            y -= row.whole
+            x = 0.0
+            for panel in row.panels:
+                self.place(panel, row, x, y, tall)
+                x += panel.width
         return self
+
+    def place(self, panel, row, x, y, tall):
+        height = row.height - row.top - row.bottom - panel.gap * (len(panel.stack) - 1)
+        upper, axes = y + row.height - row.top, []
+        for part in panel.stack:
+            h = height * part / sum(panel.stack)
+            axes.append(self.fig.add_axes([(x + panel.left) / WIDTH, (upper - h) / tall, (panel.width - panel.left - panel.right) / WIDTH, h / tall]))
+            upper -= h + panel.gap
+        panel.draw(*axes)
+        self.panels.append(panel.name)
+        self.axes.append(axes)
 
 
 def plain(ax, xlabel="", ylabel="", title=""):
@@ -64,8 +89,15 @@ def plain(ax, xlabel="", ylabel="", title=""):
     ax.set_title(title)
 
 
+def bar_beside(ax):
+    """0.1 inches wide, beside the map as it is drawn."""
+    ax.apply_aspect()
+    inch = 1 / (ax.get_position().width * ax.figure.get_figwidth())
+    return ax.inset_axes([1 + 0.06 * inch, 0, 0.1 * inch, 1])
+
+
 def colour_bar(ax, image, label="", ticks=3):
-    bar = ax.figure.colorbar(image, cax=ax.inset_axes([1.04, 0, 0.05, 1]), ticks=matplotlib.ticker.MaxNLocator(ticks, symmetric=True))
+    bar = ax.figure.colorbar(image, cax=bar_beside(ax), ticks=matplotlib.ticker.MaxNLocator(ticks, symmetric=True))
     bar.ax.tick_params(labelsize=7.5, length=2)
     bar.outline.set_linewidth(0.4)
     bar.set_label(label, fontsize=8)
@@ -85,6 +117,11 @@ def bare(ax):
     ax.set_yticks([])
     for spine in ax.spines.values():
         spine.set_linewidth(0.4)
+
+
+def few_ticks(ax, n=3):
+    ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(n))
+    ax.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(n))
 
 
 def number(x):

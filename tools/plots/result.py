@@ -6,6 +6,10 @@ import h5py
 import numpy as np
 
 
+class Unusable(Exception):
+    """What is wrong with a file, in one line."""
+
+
 def text_of(value):
     value = value[()] if isinstance(value, h5py.Dataset) else value
     value = value.flat[0] if isinstance(value, np.ndarray) else value
@@ -30,7 +34,7 @@ def settings_of(file):
 
 
 def numbers(text):
-    return [float(x) for x in re.findall(r"[-+0-9.eE]+", text or "")]
+    return [float(x) for x in re.findall(r"[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?", text or "")]
 
 
 class Result:

@@ -6,9 +6,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from plots.page import OFF, ON, OTHER, Page
-from plots.result import text_of
+from plots.result import Unusable, text_of
 
 MAX_MAPS, MAX_RASTERS, RASTER_CELLS, WINDOW_S = 11, 4, 100, 0.020
+FEW, RASTER_SPIKES = 100, 200  # cells that are drawn one below the other; spikes of a cell in a raster, on average
 
 
 class Map:
@@ -39,7 +40,7 @@ class Population:
         self.name = name
         self.x, self.y = cells["x_deg"][:], cells["y_deg"][:]
         label = cells.get("type", cells.attrs.get("type", name))
-        self.label = text_of(label) if np.size(label) else name
+        self.label = (text_of(label) if np.size(label) else "") or name
         self.time = spikes["timestamps"][:] / 1e3 if spikes else np.zeros(0)  # SONATA keeps ms
         self.cell = spikes["node_ids"][:].astype(np.int64) if spikes else np.zeros(0, np.int64)
         self.sign = -1 if re.search(r"\boff\b", self.label, re.I) else 1 if re.search(r"\bon\b", self.label, re.I) else 0
@@ -112,6 +113,18 @@ def degrees(ax, extent):
     ax.tick_params(length=2)
 
 
+def draw_cell_rates(fig, ax, populations, end):
+    """Without maps: every cell at its place."""
+    for p in populations:
+        rate = np.bincount(p.cell, minlength=p.x.size) / max(end, 1e-9)
+        dots = ax.scatter(p.x, p.y, s=max(4000 / max(p.x.size, 16), 6), c=rate, cmap="cividis", vmin=0, linewidths=0)
+    if populations:
+        fig.colorbar(dots, cax=ax.inset_axes([1.02, 0, 0.025, 1])).set_label("Hz")
+    ax.margins(0.15)
+    ax.set_aspect("equal")
+    ax.set_title("mean rate of each cell")
+
+
 def raster_cells(p):
     """At most RASTER_CELLS cells along the horizontal meridian, evenly spread over x."""
     edges = np.linspace(p.x.min(), p.x.max() + 1e-9, RASTER_CELLS + 1)
@@ -122,6 +135,12 @@ def raster_cells(p):
 
 
 def draw_raster(ax, p):
+    if p.x.size <= FEW:
+        ax.plot(p.time, p.cell, "|", color=p.color, markersize=max(2.2, 60 / p.x.size), markeredgewidth=0.6)
+        ax.set_ylim(p.x.size - 0.5, -0.5)
+        ax.set_ylabel("cell")
+        ax.set_title(f"{p.label}: spikes of its {p.x.size} cells", color=p.color)
+        return
     chosen = np.zeros(p.x.size, bool)
     chosen[raster_cells(p)] = True
     shown = chosen[p.cell]
@@ -131,9 +150,20 @@ def draw_raster(ax, p):
     ax.set_title(f"{p.label}: spikes of {chosen.sum()} of {p.x.size:,} cells nearest the horizontal meridian", color=p.color)
 
 
-def draw_rates(ax, populations, end):
-    bins = max(int(round(end / max(0.010, end / 200))), 1)
-    edges = np.linspace(0, end, bins + 1)
+def shown_span(populations, end, time):
+    """[from, to) of rasters and rates: what of a long recording can still be told apart, around the moment."""
+    most = max((p.time.size / p.x.size for p in populations if p.x.size), default=0)
+    if most <= 1.5 * RASTER_SPIKES:
+        return 0.0, end
+    width = end * RASTER_SPIKES / most
+    start = min(max(time - width / 2, 0), end - width)
+    return start, start + width
+
+
+def draw_rates(ax, populations, span):
+    wide = span[1] - span[0]
+    bins = max(int(round(wide / max(0.010, wide / 200))), 1)
+    edges = np.linspace(*span, bins + 1)
     seen = []
     for p in populations:  # a second population of one sign: dashed
         dashes = ["-", "--", ":"][min(seen.count(p.color), 2)]
@@ -141,7 +171,7 @@ def draw_rates(ax, populations, end):
         seen.append(p.color)
     ax.set_ylim(bottom=0)
     ax.set_ylabel("rate per cell (Hz)")
-    ax.set_title(f"population rates, bins of {1e3 * end / bins:.3g} ms")
+    ax.set_title(f"population rates, bins of {1e3 * wide / bins:.3g} ms")
     ax.legend(frameon=False, ncol=len(populations), loc="lower right", bbox_to_anchor=(1, 0.99), borderaxespad=0, fontsize=8.5)
 
 
@@ -155,10 +185,11 @@ def busiest(populations, end, maps):
     return maps[0].start + maps[0].dt * round((time - maps[0].start) / maps[0].dt) if maps else time
 
 
-def draw(file, time, title):
-    maps, populations = read(file)
+def draw(result, time=None):
+    maps, populations = read(result.file)
     if not maps and not populations:
-        raise SystemExit("chiasm: this file holds neither /maps nor /cells: nothing to draw")
+        raise Unusable("its /maps and /cells are empty: nothing to draw")
+    page = Page(result.name)
     end = duration(maps, populations)
     time = busiest(populations, end, maps) if time is None else time
     field_ny, field_nx = (max(values, default=1) for values in ([m.y0 + m.ny for m in maps], [m.x0 + m.nx for m in maps]))
@@ -168,15 +199,16 @@ def draw(file, time, title):
     rasters = [p for p in sorted(populations, key=lambda p: -p.sign) if p.x.size][:MAX_RASTERS]
 
     panels = len(maps) + bool(populations)
-    columns = min(3, panels)
+    span = shown_span(populations, end, time)
+    columns = min(3, max(panels, 2))
     rows = -(-panels // columns)
     width = 11.0
     map_height = rows * ((width / columns) * (field[3] - field[2]) / (field[1] - field[0]) * 0.82 + 0.5)
     heights = [map_height] + [1.45] * len(rasters) + [1.9] * bool(populations)
-    fig = plt.figure(figsize=(width, sum(heights) + 0.9), layout="constrained")
+    fig = page.fig = plt.figure(figsize=(width, sum(heights) + 0.9), layout="constrained")
     fig.get_layout_engine().set(h_pad=0.05, w_pad=0.05)
     count = f"{sum(p.x.size for p in populations):,} cells, " if populations else ""
-    fig.suptitle(f"{title}: {count}maps at {time:.3f} s", fontsize=11)
+    fig.suptitle(f"{page.title}: {count}{f'maps at {time:.3f} s' if maps else f'spikes at {time:.3f} s'}", fontsize=11, fontweight="bold", x=0.01, ha="left")
     outer = fig.add_gridspec(len(heights), 1, height_ratios=heights)
 
     grid = outer[0].subgridspec(rows, columns)
@@ -185,9 +217,14 @@ def draw(file, time, title):
         if i < len(maps):
             draw_map(fig, ax, maps[i], time, extents[i])
             ax.set_title(map_title(maps[i], populations))
-        else:
+        elif maps:
             draw_spikes(ax, populations, time)
-        degrees(ax, field)
+        else:
+            draw_cell_rates(fig, ax, populations, end)
+        page.panels.append(maps[i].name if i < len(maps) else "spikes")
+        page.axes.append([ax])
+        if maps:
+            degrees(ax, field)
         if i % columns == 0:
             ax.set_ylabel("y (deg)")
         if i + columns >= panels:
@@ -200,9 +237,11 @@ def draw(file, time, title):
             draw_raster(ax, p)
             ax.tick_params(labelbottom=False)
         else:
-            draw_rates(ax, sorted(populations, key=lambda q: -q.sign), end)
+            draw_rates(ax, sorted(populations, key=lambda q: -q.sign), span)
             ax.set_xlabel("time (s)")
-        ax.set_xlim(0, end)
+        page.panels.append("raster" if p else "rates")
+        page.axes.append([ax])
+        ax.set_xlim(*span)
         ax.axvline(time, color="0.5", lw=0.8, ls=(0, (4, 3)), zorder=0)
         ax.spines[["top", "right"]].set_visible(False)
-    return fig
+    return page
