@@ -159,6 +159,11 @@ static int list_fitted(const trial *t, const way *w, stage_fitted *list, char na
     session s = session_open(t->stages, &plain);
     for (int i = 0; s.m && i < model_nparam(s.m); i++, n++) {
         model_param p = model_param_at(s.m, i);
+        int64_t size = 1;
+        for (int d = 0; d < p.p.ndim; d++) {
+            size *= p.p.dims[d];
+        }
+        CHECK(p.p.ndim == 0 || size == p.p.n);
         if (p.p.statistic) {
             n--;
             continue;

@@ -90,12 +90,12 @@ static void leaf_sum(void)
     }
 }
 
-/* Networks of some sequences each: shared among ranks or whole on one. */
+/* Networks of some sequences each: shared among ranks or whole on one; ranks without leaves get those of the first. */
 static void network_sum(void)
 {
-    const int shapes[][2] = {{1, 5}, {2, 3}, {7, 1}, {1, 1}, {3, 4}}; /* networks, sequences of 2 tiles each */
-    for (int c = 0; c < 5; c++) {
-        grid g = grid_plan(8, 8, 1, 2);
+    const int shapes[][3] = {{1, 5, 2}, {2, 3, 2}, {7, 1, 2}, {1, 1, 2}, {3, 4, 2}, {1, 1, 1}}; /* networks, sequences, tiles of each */
+    for (int c = 0; c < 6; c++) {
+        grid g = grid_plan(8, 8, 1, shapes[c][2]);
         g.nnet = shapes[c][0];
         g.nseq = shapes[c][1];
         int nleaf = grid_nleaf(&g), per_net = nleaf / g.nnet, first, count;
@@ -110,7 +110,7 @@ static void network_sum(void)
             mine[2 * k + 1] = 1;
         }
         comm_network_sum(&g, mine, 2, total);
-        int first_net = count > 0 ? grid_network(&g, first) : 0, last_net = count > 0 ? grid_network(&g, first + count - 1) : -1;
+        int first_net = count > 0 ? grid_network(&g, first) : 0, last_net = count > 0 ? grid_network(&g, first + count - 1) : 0;
         for (int net = first_net; net <= last_net; net++) {
             double want = tree(all + net * per_net, 0, 32, (size_t)per_net);
             CHECK(memcmp(&total[2 * (net - first_net)], &want, sizeof want) == 0);

@@ -110,6 +110,16 @@ def written_back(fits):
         best, score = int(f["history/best"][0]), f["history/score"][()]
         fits.checks.check(score.argmax() == best, f"the best of {len(score)} looks is kept: {best}")
 
+    normed = cnn(3)
+    normed["stages"].insert(1, {"name": "norm", "type": "batch_norm", "input": "conv"})
+    normed["stages"][2]["input"] = "norm"
+    fits.write("normed.yaml", **common, model=normed, fit=dict(sections, parameters="all", penalties=[]))
+    fits.run("normed.yaml", "normed.h5")
+    fits.run("normed.yaml", "normed2.h5", 2)
+    fits.same("normed.h5", "normed2.h5", "batch norm on 2 ranks")
+    with h5py.File(fits.path("normed.h5")) as f:
+        fits.checks.check((f["parameters/norm/mean"][()] != f["start/norm/mean"][()]).all(), "its running means are kept with the parameters")
+
     def network(columns):
         return dict(sections, parameters=["conv.kernel", "out.kernel", "out.bias"], epochs=3, networks={"window": [12, 12], "each": columns})
     each = [{"name": f"cell{i}", "at": [0, 0], "columns": [i]} for i in range(3)]

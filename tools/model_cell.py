@@ -11,6 +11,11 @@ usage: tools/model_cell.py kernel FILE.h5
          how well the filters of a fit, /parameters/<kernel>/kernel, match the four subunits: for each the best cosine between its 2 x 2 square and the
          spatial component (SVD) of any filter, placed at any position of the map; Moran's I of each filter; and the correlation of two recorded
          maps `rate`, of the fitted model and of the cell
+       tools/model_cell.py cells TRAIN.h5 OUT.h5
+         four cells that look at the X of training data: quad (the published one), pair (two diagonal squares), row3 (three squares in a row), one4
+         (a single linear square of 4 x 4), with about the same mean rate; r [T][4] Hz and y [T][4] spikes of seeds -2000 ... -2003
+       tools/model_cell.py transfer FIT.h5 CELLS.h5
+         the correlation of each network (rows) with the rate of each cell (columns) at the test steps of a fit, beside that of the cells' true rates
 Needs Debian's python3-h5py.
 """
 import argparse
@@ -117,6 +122,33 @@ def score(a):
         print(f"CC with the rate {np.corrcoef(rates)[0, 1]:.4f} over {len(rates[0])} frames")
 
 
+CELLS = {"quad": (((2, 2), (2, 4), (4, 2), (4, 4)), 2, 2.5), "pair": (((2, 2), (4, 4)), 2, 1.25), "row3": (((3, 1), (3, 3), (3, 5)), 2, 1.9),
+         "one4": (((2, 2),), 4, 2)}  # corners of the squares, their side, threshold
+
+
+def cells(a):
+    with h5py.File(a.train) as f:
+        x, dt, g = f["X"][()].astype(float), 1 / f["y"].attrs["frame_rate_hz"], temporal()
+    rates = []
+    for corners, side, threshold in CELLS.values():
+        drive = [np.convolve(x[:, y : y + side, x0 : x0 + side].sum(axis=(1, 2)), g)[: len(x)] for y, x0 in corners]
+        rates.append(2 * np.maximum(sum(np.maximum(d, 0) for d in drive) - threshold, 0))
+    with h5py.File(a.out, "w") as out:
+        out["r"] = np.array(rates).T
+        out["y"] = np.hstack([draw(r, dt, -2000 - i, 1, 1) for i, r in enumerate(rates)])
+    print("  ".join(f"{name} {r.mean():.4g} Hz" for name, r in zip(CELLS, rates)))
+
+
+def transfer(a):
+    with h5py.File(a.fit) as f, h5py.File(a.cells) as c:
+        rates = c["r"][()][f["prediction/step"][()]].T
+        found = f["prediction/rate"][()][:, :, 0]
+    both = np.corrcoef(np.vstack([found, rates]))
+    print("        " + "".join(f"{name:>8}" for name in CELLS) + "    true rates")
+    for i, name in enumerate(CELLS):
+        print(f"{name:>8}" + "".join(f"{v:8.3f}" for v in both[i, 4:]) + "    " + "".join(f"{v:8.3f}" for v in both[4 + i, 4:]))
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     which = p.add_subparsers(dest="what", required=True)
@@ -134,8 +166,14 @@ def main():
     c.add_argument("--kernel", default="filters", help="stage whose kernel is looked at")
     c.add_argument("--rate", nargs=2, metavar=("PREDICTED", "TRUE"))
     c.add_argument("--skip", type=int, default=20, help="first frames left out")
+    m = which.add_parser("cells")
+    m.add_argument("train")
+    m.add_argument("out")
+    t = which.add_parser("transfer")
+    t.add_argument("fit")
+    t.add_argument("cells")
     a = p.parse_args()
-    {"kernel": lambda a: write_kernels(a.file), "spikes": write_spikes, "score": score}[a.what](a)
+    {"kernel": lambda a: write_kernels(a.file), "spikes": write_spikes, "score": score, "cells": cells, "transfer": transfer}[a.what](a)
     return 0
 
 

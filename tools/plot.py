@@ -46,8 +46,11 @@ def main():
     try:
         with h5py.File(args.result, "r") as file:
             picture = draw(file, args.result, args.time, args.only)
-    except (OSError, Unusable) as wrong:
-        print(f"chiasm: {args.result}: {'no HDF5 file, or a broken one' if isinstance(wrong, OSError) else wrong}", file=sys.stderr)
+    except OSError:
+        print(f"chiasm: {args.result}: no HDF5 file, or a broken one", file=sys.stderr)
+        return 65
+    except Unusable as wrong:
+        print(f"chiasm: {args.result}: {wrong}", file=sys.stderr)
         return 65
     try:
         picture.fig.savefig(args.picture)

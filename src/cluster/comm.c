@@ -305,11 +305,12 @@ void comm_network_sum(const grid *g, double *mine, int64_t n, double *total)
     int own_first, own_count, nleaf = grid_ntile(g) * g->nseq;
     grid_owned(g, my_rank, nrank, &own_first, &own_count);
     int first_net = own_count > 0 ? grid_network(g, own_first) : 0;
-    int last_net = own_count > 0 ? grid_network(g, own_first + own_count - 1) : -1;
+    int last_net = own_count > 0 ? grid_network(g, own_first + own_count - 1) : 0;
+    bool idle = grid_nleaf(g) < nrank; /* some ranks have no leaves */
     double *other = MEMORY_NEW(double, n);
     for (int net = 0; net < g->nnet; net++) {
         int first = net * nleaf, root = grid_owner(g, nrank, first);
-        bool whole = root == grid_owner(g, nrank, first + nleaf - 1), wanted = net >= first_net && net <= last_net;
+        bool whole = root == grid_owner(g, nrank, first + nleaf - 1) && !(idle && net == 0), wanted = net >= first_net && net <= last_net;
         if (whole && !wanted) {
             continue;
         }

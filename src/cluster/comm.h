@@ -32,7 +32,8 @@ void *comm_exchange(const void *send, const size_t *send_bytes, size_t *recv_byt
  * mine[count of own leaves][n] -> total[n] on every rank. */
 void comm_leaf_sum(const grid *g, const double *mine, int n, double *total);
 /* Collective.  Sums over the leaves of each network, in a binary tree over their numbers within it: mine[own leaf][n] (overwritten) -> total[own
- * network][n].  Networks that are whole on their rank cost no message; of a shared one a rank sends a few partial sums up the tree and gets the total. */
+ * network][n].  Networks that are whole on their rank cost no message; of a shared one a rank sends a few partial sums up the tree and gets the total.
+ * A rank without leaves gets those of network 0. */
 void comm_network_sum(const grid *g, double *mine, int64_t n, double *total);
 
 /* Collective.  Exchanges border buffers with every peer of b (self: a copy, or nothing if send[i] and recv[i] are one): for peer i, send[i] of

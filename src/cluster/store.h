@@ -67,6 +67,7 @@ char *store_read_reference(store *s, const char *name, int64_t i); /* name of th
 char *store_read_text(store *s, const char *name);                                                 /* memory_free it; NULL if absent */
 char *store_read_attr_text(store *s, const char *object, const char *attr);                        /* same */
 double store_read_attr_number(store *s, const char *object, const char *attr, double otherwise);
+char *store_list(store *s, const char *group); /* names of the datasets in a group, one a line; memory_free it */
 void store_close_read(store *s);
 
 /* Digest (64-bit FNV-1a, of the shape and the element bytes in logical order) of every dataset below `group` of a finished file,

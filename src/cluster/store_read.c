@@ -266,7 +266,7 @@ double store_read_attr_number(store *s, const char *object, const char *attr, do
     return done ? value : otherwise;
 }
 
-/* --- digests ------------------------------------------------------------------------------------------------------------------ */
+/* --- lists and digests -------------------------------------------------------------------------------------------------------- */
 
 typedef struct name_list {
     char **item;
@@ -297,6 +297,26 @@ static herr_t note_name(hid_t at, const char *name, const H5O_info_t *info, void
 static int name_order(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+char *store_list(store *s, const char *group)
+{
+    name_list names = {.group = group};
+    char *text = memory_text("%s", "");
+    if (store_exists(s, group)) {
+        store_checked(s, H5Ovisit_by_name2(s->file, group, H5_INDEX_NAME, H5_ITER_INC, note_name, &names, H5O_INFO_BASIC, H5P_DEFAULT), "listing",
+                      group);
+    }
+    for (size_t i = 0; i < names.n; i++) {
+        const char *name = strrchr(names.item[i], '/') + 1;
+        bool direct = strncmp(names.item[i], group, strlen(group)) == 0 && (size_t)(name - names.item[i]) == strlen(group) + 1;
+        char *longer = memory_text("%s%s%s", text, direct ? name : "", direct ? "\n" : "");
+        memory_free(text);
+        memory_free(names.item[i]);
+        text = longer;
+    }
+    memory_free(names.item);
+    return text;
 }
 
 /* FNV-1a, 64 bits (Fowler, Noll, Vo; IETF draft-eastlake-fnv). */

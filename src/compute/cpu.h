@@ -18,6 +18,17 @@ static inline real *cpu_plane(view v, int leaf, int t, int c)
     return host(v.at) + leaf * v.leaf_stride + t * v.frame_stride + c * v.chan_stride;
 }
 
+/* Whether a frame's rows and channels follow each other without a gap, so that point functions may take them as one row. */
+static inline bool cpu_flat(view v, int leaf)
+{
+    const grid_tile *t = &v.tile[leaf];
+    return v.row_stride == t->nx && v.chan_stride == (int64_t)t->ny * t->nx;
+}
+static inline int cpu_frame_reals(view v, int leaf)
+{
+    return v.nchan * v.tile[leaf].ny * v.tile[leaf].nx;
+}
+
 blur_plan *cpu_blur_create(backend *be, const blur_desc *d);
 void cpu_blur_destroy(backend *be, blur_plan *p);
 void cpu_blur(backend *be, const blur_plan *p, int nt, view x, view y);

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "compute/cpu.h"
 
 struct conv_plan {
     conv_desc desc;
@@ -114,11 +115,15 @@ static void check_input(const conv_plan *p, const view *x)
 
 static void add_bias(const conv_plan *p, int leaf, int nt, const view *y)
 {
-    for (int i = 0; i < nt * y->nchan * y->tile[leaf].ny; i++) {
-        int r = i % y->tile[leaf].ny, o = i / y->tile[leaf].ny % y->nchan, t = i / y->tile[leaf].ny / y->nchan;
-        real *row = host(y->at) + leaf * y->leaf_stride + t * y->frame_stride + o * y->chan_stride + r * y->row_stride;
-        for (int x = 0; x < y->tile[leaf].nx; x++) {
-            row[x] += p->bias[o];
+    int ny = y->tile[leaf].ny, nx = y->tile[leaf].nx;
+    for (int t = 0; t < nt; t++) {
+        for (int o = 0; o < y->nchan; o++) {
+            real *row = cpu_plane(*y, leaf, t, o);
+            for (int r = 0; r < ny; r++, row += y->row_stride) {
+                for (int x = 0; x < nx; x++) {
+                    row[x] += p->bias[o];
+                }
+            }
         }
     }
 }
@@ -126,14 +131,18 @@ static void add_bias(const conv_plan *p, int leaf, int nt, const view *y)
 /* g[o] += sum over steps and pixels. */
 static void add_sums(int leaf, int nt, const view *gy, double *g)
 {
-    for (int i = 0; i < nt * gy->nchan * gy->tile[leaf].ny; i++) {
-        int r = i % gy->tile[leaf].ny, o = i / gy->tile[leaf].ny % gy->nchan, t = i / gy->tile[leaf].ny / gy->nchan;
-        const real *row = host(gy->at) + leaf * gy->leaf_stride + t * gy->frame_stride + o * gy->chan_stride + r * gy->row_stride;
-        double sum = 0;
-        for (int x = 0; x < gy->tile[leaf].nx; x++) {
-            sum += (double)row[x];
+    int ny = gy->tile[leaf].ny, nx = gy->tile[leaf].nx;
+    for (int t = 0; t < nt; t++) {
+        for (int o = 0; o < gy->nchan; o++) {
+            const real *row = cpu_plane(*gy, leaf, t, o);
+            for (int r = 0; r < ny; r++, row += gy->row_stride) {
+                double sum = 0;
+                for (int x = 0; x < nx; x++) {
+                    sum += (double)row[x];
+                }
+                g[o] += sum;
+            }
         }
-        g[o] += sum;
     }
 }
 

@@ -227,8 +227,8 @@ void conv_fft_input(const conv_fft *f, fft_scratch *s, int leaf, int t, const vi
         for (int r = 0; r < f->rows; r++) {
             real *row = s->frame + (int64_t)r * f->nx;
             int n = r < rows ? columns : 0;
-            memcpy(row, from + r * x->row_stride, (size_t)n * sizeof(real));
-            memset(row + n, 0, (size_t)(f->nx - n) * sizeof(real));
+            vec_copy(row, from + r * x->row_stride, n);
+            vec_zero(row + n, f->nx - n);
         }
         forward(f, s);
         conv_fft_to_blocks(f, s, to + (int64_t)c * PAIR, stride);
@@ -242,7 +242,7 @@ static void result_frame(const conv_fft *f, fft_scratch *s, int leaf, int t, con
         backward(f, s);
         real *to = host(y->at) + leaf * y->leaf_stride + t * y->frame_stride + o * y->chan_stride;
         for (int r = 0; r < y->tile[leaf].ny; r++) {
-            memcpy(to + r * y->row_stride, s->frame + (int64_t)r * f->nx, (size_t)y->tile[leaf].nx * sizeof(real));
+            vec_copy(to + r * y->row_stride, s->frame + (int64_t)r * f->nx, y->tile[leaf].nx);
         }
     }
 }

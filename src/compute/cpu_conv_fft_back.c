@@ -49,8 +49,8 @@ static void output_spectra(const conv_fft *f, fft_scratch *s, int leaf, int t, c
         for (int r = 0; r < d->tile_ny; r++) {
             real *row = s->frame + (int64_t)r * f->nx;
             int n = r < ny ? nx : 0;
-            memcpy(row, from + r * gy->row_stride, (size_t)n * sizeof(real));
-            memset(row + n, 0, (size_t)(f->nx - n) * sizeof(real));
+            vec_copy(row, from + r * gy->row_stride, n);
+            vec_zero(row + n, f->nx - n);
         }
         FFTW(execute_dft_r2c)(f->tile_forward, s->frame, s->half);
         memset(s->half + (int64_t)d->tile_ny * f->nkx, 0, (size_t)(f->ny - d->tile_ny) * (size_t)f->nkx * sizeof *s->half);

@@ -166,13 +166,18 @@ typedef struct rectangle {
     int64_t stride;
 } rectangle;
 
-/* Rows that follow each other without a gap are one. */
+/* Rows that follow each other without a gap are one, and so are channels. */
 static rectangle joined(rectangle r)
 {
     if (r.nx == r.turned_nx && r.nx == r.v->row_stride) {
         r.turned_nx *= r.turned_ny;
+        bool planes = r.nchan > 1 && r.ny * r.nx == r.turned_nx && r.ny * r.nx == r.v->chan_stride;
         r.nx *= r.ny;
         r.ny = r.turned_ny = 1;
+        if (planes) {
+            r.nx = r.turned_nx *= r.nchan;
+            r.nchan = 1;
+        }
     }
     return r;
 }

@@ -33,7 +33,11 @@ void cpu_map(backend *be, enum cell_map kind, const real par[], int npar, int nt
     (void)be;
     ASSERT(npar == 4);
     for (int l = 0; l < x.nleaf; l++) {
-        for (int t = 0; t < nt; t++) {
+        bool flat = cpu_flat(x, l) && cpu_flat(y, l);
+        for (int t = 0; flat && t < nt; t++) {
+            map_row(kind, par, cpu_frame_reals(x, l), cpu_plane(x, l, t, 0), cpu_plane(y, l, t, 0));
+        }
+        for (int t = 0; !flat && t < nt; t++) {
             for (int c = 0; c < x.nchan; c++) {
                 for (int i = 0; i < x.tile[l].ny; i++) {
                     map_row(kind, par, x.tile[l].nx, cpu_plane(x, l, t, c) + i * x.row_stride, cpu_plane(y, l, t, c) + i * y.row_stride);
@@ -123,10 +127,10 @@ void cpu_normalise(backend *be, const real par[], int npar, int nt, view x, view
 
 /* --- noise ---------------------------------------------------------------------------------------------------------------- */
 /* One block of random bits serves a pixel for the steps 4 group .. 4 group + 3. */
-static void noise_row(uint64_t seed, const uint64_t *who, uint32_t channel, int64_t group, int n, real noise[4][BLOCK])
+static void noise_row(uint64_t seed, const uint64_t *who, const uint32_t *channel, int64_t group, int n, real noise[4][BLOCK])
 {
     for (int i = 0; i < n; i++) {
-        random_block b = random_bits(seed, RANDOM_NOISE_LAYER, who[i], (uint64_t)group, channel);
+        random_block b = random_bits(seed, RANDOM_NOISE_LAYER, who[i], (uint64_t)group, channel[i]);
         float z[4];
         random_normal_pair(b.v[0], b.v[1], &z[0], &z[1]);
         random_normal_pair(b.v[2], b.v[3], &z[2], &z[3]);
@@ -142,22 +146,26 @@ void cpu_noise(backend *be, uint64_t seed, real sd, int field_nx, const int64_t 
     for (int l = 0; l < x.nleaf; l++) {
         const grid_tile *tile = &x.tile[l];
         uint64_t copy = (uint64_t)(tile->leaf / ntile) << 40; /* of the field: sequence and network */
-        for (int64_t r = 0; r < (int64_t)x.nchan * tile->ny; r++) {
-            int c = (int)(r / tile->ny), row = (int)(r % tile->ny);
-            for (int first = 0; first < tile->nx; first += BLOCK) {
-                int n = tile->nx - first < BLOCK ? tile->nx - first : BLOCK;
+        bool flat = cpu_flat(x, l) && cpu_flat(y, l);
+        int nrow = flat ? 1 : x.nchan * tile->ny, nx = flat ? cpu_frame_reals(x, l) : tile->nx;
+        for (int r = 0; r < nrow; r++) {
+            for (int first = 0; first < nx; first += BLOCK) {
+                int n = nx - first < BLOCK ? nx - first : BLOCK;
                 uint64_t who[BLOCK];
+                uint32_t channel[BLOCK];
                 real noise[4][BLOCK];
                 for (int i = 0; i < n; i++) {
-                    who[i] = copy | (id ? (uint64_t)id[(int64_t)l * x.pad_nx + first + i]
-                                        : (uint64_t)(tile->y0 + row) * (uint64_t)field_nx + (uint64_t)(tile->x0 + first + i));
+                    int at = r * tile->nx + first + i, px = at % tile->nx, row = at / tile->nx % tile->ny;
+                    channel[i] = (uint32_t)(at / tile->nx / tile->ny);
+                    who[i] = copy | (id ? (uint64_t)id[(int64_t)l * x.pad_nx + px]
+                                        : (uint64_t)(tile->y0 + row) * (uint64_t)field_nx + (uint64_t)(tile->x0 + px));
                 }
                 for (int t = 0; t < nt; t++) {
                     if (t == 0 || (step0 + t) % 4 == 0) {
-                        noise_row(seed, who, (uint32_t)c, (step0 + t) / 4, n, noise);
+                        noise_row(seed, who, channel, (step0 + t) / 4, n, noise);
                     }
-                    const real *in = cpu_plane(x, l, t, c) + row * x.row_stride + first, *z = noise[(step0 + t) % 4];
-                    real *out = cpu_plane(y, l, t, c) + row * y.row_stride + first;
+                    const real *in = cpu_plane(x, l, t, r / tile->ny) + r % tile->ny * x.row_stride + first, *z = noise[(step0 + t) % 4];
+                    real *out = cpu_plane(y, l, t, r / tile->ny) + r % tile->ny * y.row_stride + first;
                     for (int i = 0; i < n; i++) {
                         out[i] = in[i] + sd * z[i];
                     }

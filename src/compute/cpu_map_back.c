@@ -57,11 +57,13 @@ void cpu_map_back(backend *be, enum cell_map kind, const real par[], int npar, i
     (void)be;
     ASSERT(npar == 4);
     for (int l = 0; l < x.nleaf; l++) {
+        bool flat = cpu_flat(x, l) && cpu_flat(gy, l) && (!gx.at || cpu_flat(gx, l));
+        int nrow = flat ? 1 : x.nchan * x.tile[l].ny, nx = flat ? cpu_frame_reals(x, l) : x.tile[l].nx;
         for (int t = nt - 1; t >= 0; t--) {
             double sum[4] = {0};
-            for (int r = 0; r < x.nchan * x.tile[l].ny; r++) {
+            for (int r = 0; r < nrow; r++) {
                 int c = r / x.tile[l].ny, row = r % x.tile[l].ny;
-                map_row_back(kind, par, x.tile[l].nx, cpu_plane(x, l, t, c) + row * x.row_stride, cpu_plane(gy, l, t, c) + row * gy.row_stride,
+                map_row_back(kind, par, nx, cpu_plane(x, l, t, c) + row * x.row_stride, cpu_plane(gy, l, t, c) + row * gy.row_stride,
                              gx.at ? cpu_plane(gx, l, t, c) + row * gx.row_stride : NULL, g_par ? sum : NULL);
             }
             for (int k = 0; g_par && k < 4; k++) {
@@ -76,10 +78,12 @@ void cpu_combine_back(backend *be, int nin, const real weight[], int nt, const v
 {
     (void)be;
     for (int64_t j = (int64_t)gy.nleaf * nin - 1; j >= 0; j--) { /* input after input: two may be the same array */
-        int l = (int)(j / nin), k = (int)(j % nin), ny = gy.tile[l].ny, nx = gy.tile[l].nx;
+        int l = (int)(j / nin), k = (int)(j % nin), ny = gy.tile[l].ny;
+        bool flat = cpu_flat(gy, l) && (!g_weight || cpu_flat(x[k], l)) && (!gx[k].at || cpu_flat(gx[k], l));
+        int nrow = flat ? 1 : gy.nchan * ny, nx = flat ? cpu_frame_reals(gy, l) : gy.tile[l].nx;
         for (int t = nt - 1; t >= 0; t--) {
             double sum = 0;
-            for (int r = 0; r < gy.nchan * ny; r++) {
+            for (int r = 0; r < nrow; r++) {
                 int c = r / ny, row = r % ny;
                 const real *g = cpu_plane(gy, l, t, c) + row * gy.row_stride;
                 real *to = gx[k].at ? cpu_plane(gx[k], l, t, c) + row * gx[k].row_stride : NULL;

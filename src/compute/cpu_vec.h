@@ -24,6 +24,34 @@ static inline void vec_store(real *p, vec v)
     *(vec_anywhere *)p = v;
 }
 
+/* Short rows: without the cost of a call.  n >= VEC goes in registers, the last one overlapping. */
+static inline void vec_copy(real *restrict to, const real *restrict from, int n)
+{
+    if (n < VEC) {
+        for (int i = 0; i < n; i++) {
+            to[i] = from[i];
+            __asm__("" ::: "memory"); /* else the compiler makes a call of it */
+        }
+        return;
+    }
+    for (int i = 0; i + VEC <= n; i += VEC) {
+        vec_store(to + i, vec_load(from + i));
+    }
+    vec_store(to + n - VEC, vec_load(from + n - VEC));
+}
+
+static inline void vec_zero(real *to, int n)
+{
+    int i = 0;
+    for (; i + VEC <= n; i += VEC) {
+        vec_store(to + i, (vec){0});
+    }
+    for (; i < n; i++) {
+        to[i] = 0;
+        __asm__("" ::: "memory");
+    }
+}
+
 /* r[i][l] becomes r[l][i]: halves, then quarters and so on change places. */
 #ifdef CHIASM_DOUBLE
 typedef int64_t vec_index __attribute__((vector_size(VEC_BYTES)));

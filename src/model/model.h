@@ -82,7 +82,7 @@ int model_nparam(const model *m);
 model_param model_param_at(const model *m, int i);
 int model_param_find(const model *m, const char *stage, const char *param); /* -1: none */
 int64_t model_nvalue(const model *m);
-int model_nnet(const model *m);      /* networks that this rank has leaves of */
+int model_nnet(const model *m);      /* networks that this rank has leaves of; a rank without leaves stands by with the first: 1 */
 int model_first_net(const model *m); /* global number of the first */
 /* Local network `net` takes these values [nvalue].  Not collective, but the same on every rank that has leaves of it. */
 void model_set(model *m, int net, const double *value);

@@ -129,7 +129,16 @@ void model_plan_stages(model *m, const input_node *list);
 void model_plan_arrays(model *m);
 void model_plan_passing(model *m); /* again after model_keep */
 /* model_values.c */
-void model_read_values(model *m, stage *s, const input_node *at, const char *path); /* problems at `at` */
+/* What the file brings counts as fitted while the stage plans, up to its values: sizes follow them, and some parameters (taps) are there only then. */
+typedef struct values_fitted {
+    stage_fitted *list;
+    char *names;
+    const stage_fitted *before;
+    int nbefore;
+} values_fitted;
+values_fitted model_expect_values(model *m, const char *of, const char *path); /* path NULL: nothing */
+void model_expected_values(model *m, values_fitted *v); /* ends it */
+void model_read_values(model *m, stage *s, const input_node *at, const char *path); /* after planning; problems at `at` */
 /* model_borders.c */
 void model_plan_borders(model *m);
 void model_borders_attach(model *m);

@@ -218,7 +218,9 @@ static void plan_stage(model *m, const input_node *node)
     }
     s->plan.name = c.name;
     if (sound) {
+        values_fitted expected = model_expect_values(m, c.name, c.values);
         s->own = s->type->plan(&m->world, s->settings, s->nin, seen, node, &s->plan);
+        model_expected_values(m, &expected);
         if (c.values) {
             model_read_values(m, s, input_child(node, "values"), c.values);
         }
@@ -282,7 +284,7 @@ static void plan_strides(const model *m, output *o)
 {
     int ny = o->cells ? 1 : o->pad_ny, nx = o->cells ? o->cells->pad : o->pad_nx;
     int64_t row = nx + 2 * o->halo, line = 16;
-    o->row_stride = (row + line - 1) / line * line;
+    o->row_stride = o->halo == 0 && row < line ? row : (row + line - 1) / line * line; /* short rows without a gap: ops take a frame as one row */
     o->chan_stride = o->row_stride * (ny + 2 * o->halo);
     o->frame_stride = o->chan_stride * o->nchan;
     o->leaf_stride = o->frame_stride * (o->hist + m->world.max_nt);

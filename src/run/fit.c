@@ -117,6 +117,7 @@ void fit_destroy(fit *f)
         }
         memory_free(f->course[k].u);
         memory_free(f->course[k].best_u);
+        memory_free(f->course[k].best_value);
     }
     model_destroy(f->m);
     for (int i = 0; i < f->nparam; i++) {
@@ -137,7 +138,7 @@ model *fit_model(const fit *f)
 
 size_t fit_bytes(const fit *f)
 {
-    size_t bytes = fit_movie_bytes(f), nnet = (size_t)model_nnet(f->m);
+    size_t bytes = fit_movie_bytes(f) + fit_target_bytes(f), nnet = (size_t)model_nnet(f->m);
     bytes += nnet * (size_t)(3 * model_nvalue(f->m) + 6 * f->nu) * sizeof(double);
     bytes += 2 * (size_t)f->npixel * sizeof(double) * 4;
     size_t states = (size_t)model_nleaf(f->m) * (size_t)model_nstate(f->m) * sizeof(real), most = (size_t)f->s.memory_mb << 20;
@@ -192,6 +193,8 @@ void fit_attach(fit *f, backend *be)
         c->stop = stopping_start();
         c->loss = c->validation = c->score = c->first = NAN;
         fit_start_values(f, (model_nnet(f->m) > 0 ? model_first_net(f->m) : 0) + k, f->value + k * f->nvalue);
+        c->best_value = MEMORY_NEW(double, f->nvalue);
+        memcpy(c->best_value, f->value + k * f->nvalue, (size_t)f->nvalue * sizeof(double));
         transform_in(&f->transform, f->value + k * f->nvalue, c->u);
         memcpy(c->best_u, c->u, (size_t)f->nu * sizeof(double));
         if (!optim_is_search(&f->optim) && f->nparam > 0) {
@@ -229,10 +232,10 @@ static void look(fit *f)
 {
     bool validates = f->set[SPLIT_VALIDATION].n > 0;
     int nnet = model_nnet(f->m);
+    for (int k = 0; k < nnet; k++) {
+        fit_take_u(f, k, scored(&f->course[k]));
+    }
     if (validates) {
-        for (int k = 0; k < nnet; k++) {
-            fit_take_u(f, k, scored(&f->course[k]));
-        }
         fit_set_parameters(f);
         fit_evaluate(f, f->set[SPLIT_VALIDATION], NULL, NULL);
     }
@@ -248,6 +251,7 @@ static void look(fit *f)
         bool better = stopping_look(&f->stopping, f->optim.schedule == OPTIM_PLATEAU ? f->optim.patience : 0, c->score, &c->stop);
         if (better || !validates) {
             memcpy(c->best_u, scored(c), (size_t)f->nu * sizeof(double));
+            memcpy(c->best_value, f->value + k * f->nvalue, (size_t)f->nvalue * sizeof(double));
         }
         c->stopped = stopping_wanted(&f->stopping, &c->stop);
     }
@@ -357,6 +361,9 @@ static bool step(fit *f, fit_set set, int64_t nstep)
     }
     for (int k = 0; k < model_nnet(f->m); k++) {
         fit_course *c = &f->course[k];
+        if (!c->stopped && model_has_statistics(f->m)) {
+            model_statistics(f->m, k, f->value + k * f->nvalue);
+        }
         if (!c->stopped) {
             c->rate = optim_rate(&f->optim, f->step, nstep, c->stop.nreduction);
             enum optim_stop stop = optim_step(c->optim, c->u, f->g_u + k * f->nu, f->losses[k], c->rate);
@@ -444,9 +451,11 @@ static double search_value(void *ctx, const double *u, double *g)
     comm_broadcast(&loss, sizeof loss, 0); /* ranks without leaves search along */
     f->step++;
     c->loss = loss;
+    model_statistics(f->m, 0, f->value);
     if (loss < s->best) {
         s->best = loss;
         memcpy(c->best_u, u, (size_t)f->nu * sizeof(double));
+        memcpy(c->best_value, f->value, (size_t)f->nvalue * sizeof(double));
         c->score = -loss;
         fit_note_history(f);
     }

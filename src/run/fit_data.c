@@ -245,6 +245,42 @@ static void count_terms(fit *f, fit_item *it)
     aim_destroy(&a);
 }
 
+/* step[nt][width] */
+static void mark_steps(const fit_item *it, const aim *a, int nt, int width, real *step)
+{
+    for (int t = 0; t < nt; t++) {
+        bool counts = false;
+        for (int64_t e = 0; e < it->nelement && !counts; e++) {
+            counts = a->weight[t * it->nelement + e] > 0;
+        }
+        for (int x = 0; x < width && counts; x++) {
+            step[(int64_t)t * width + x] = 1;
+        }
+    }
+}
+
+static void count_steps(fit *f)
+{
+    real *step = MEMORY_NEW(real, f->chunk);
+    f->step_count = MEMORY_NEW(double, model_nnet(f->m) * f->nsequence);
+    for (int64_t j = 0; j < model_nnet(f->m) * f->nsequence; j++) {
+        for (int64_t t = 0; f->part[j % f->nsequence] != SPLIT_NONE && t < f->window; t += f->chunk) {
+            int nt = (int)(f->window - t < f->chunk ? f->window - t : f->chunk);
+            memset(step, 0, (size_t)nt * sizeof *step);
+            for (int i = 0; i < f->nitem; i++) {
+                aim a = aim_create(&f->item[i], nt);
+                aim_at(f, &f->item[i], model_first_net(f->m) + (int)(j / f->nsequence), j % f->nsequence, t, nt, &a);
+                mark_steps(&f->item[i], &a, nt, 1, step);
+                aim_destroy(&a);
+            }
+            for (int k = 0; k < nt; k++) {
+                f->step_count[j] += (double)step[k];
+            }
+        }
+    }
+    memory_free(step);
+}
+
 /* One leaf's target or mask, from [nt][nelement]. */
 static void scatter(fit *f, const fit_item *it, int leaf, int nt, const double *target, const real *weight, dreal *to)
 {
@@ -265,10 +301,46 @@ static void scatter(fit *f, const fit_item *it, int leaf, int nt, const double *
     f->be->ops->upload(f->be, to + leaf * it->leaf_stride, f->staging, nt * it->frame_stride);
 }
 
+/* Targets and weights do not change: those of every sequence and chunk are kept, once made, if there is memory for them. */
+static int64_t kept_leaves(const fit *f)
+{
+    int64_t nchunk = (f->window + f->chunk - 1) / f->chunk;
+    return f->nsequence * nchunk * model_nnet(f->m) * grid_ntile(model_grid(f->m));
+}
+
+static int64_t kept_at(const fit *f, int leaf, int64_t sequence, int64_t t0)
+{
+    const grid *g = model_grid(f->m);
+    int64_t nchunk = (f->window + f->chunk - 1) / f->chunk, chunk = sequence * nchunk + t0 / f->chunk;
+    return (chunk * model_nnet(f->m) + grid_network(g, leaf) - model_first_net(f->m)) * grid_ntile(g) + leaf % grid_ntile(g);
+}
+
+/* Between a leaf's target and mask and what is kept of them. */
+static void move_kept(fit *f, fit_item *it, int l, int64_t at, int nt, bool out)
+{
+    int64_t n = nt * it->frame_stride;
+    dreal *kept = it->kept + 2 * at * it->leaf_stride, *target = it->target + l * it->leaf_stride, *mask = it->mask + l * it->leaf_stride;
+    f->be->ops->move(f->be, out ? target : kept, out ? kept : target, n);
+    f->be->ops->move(f->be, out ? mask : kept + it->leaf_stride, out ? kept + it->leaf_stride : mask, n);
+    it->known[at] = true;
+}
+
+size_t fit_target_bytes(const fit *f)
+{
+    double reals = 0;
+    for (int i = 0; i < f->nitem; i++) {
+        model_output o = model_output_at(f->m, f->item[i].output);
+        reals += 2.0 * (double)kept_leaves(f) * f->chunk * o.nchan * o.v.pad_ny * o.v.pad_nx;
+    }
+    bool fits = reals * sizeof(real) + (double)fit_movie_bytes(f) <= (double)f->s.movie_mb * 1048576;
+    bool fixed = f->seq.truncate == 0 && f->loss.nactivity == 0; /* truncated, chunks begin anywhere; activities want the steps marked each time */
+    return fits && fixed ? (size_t)reals * sizeof(real) : 0;
+}
+
 static void aim_item(fit *f, fit_item *it, const int64_t *sequence, int64_t t0, int nt)
 {
     const grid *g = model_grid(f->m);
-    aim a = aim_create(it, nt);
+    aim a = {0};
     int done = -1;
     for (int l = 0; l < f->nleaf; l++) {
         int leaf = model_first_leaf(f->m) + l, block = leaf / grid_ntile(g), slot = grid_sequence(g, leaf);
@@ -277,20 +349,39 @@ static void aim_item(fit *f, fit_item *it, const int64_t *sequence, int64_t t0, 
             f->be->ops->fill(f->be, it->mask + l * it->leaf_stride, 0, nt * it->frame_stride);
             continue;
         }
+        int64_t at = it->kept ? kept_at(f, leaf, sequence[slot], t0) : 0;
+        if (it->kept && it->known[at]) {
+            move_kept(f, it, l, at, nt, true);
+            continue;
+        }
         if (block != done) {
+            a = a.target ? a : aim_create(it, nt);
             aim_at(f, it, grid_network(g, leaf), sequence[slot], t0, nt, &a);
             done = block;
         }
         scatter(f, it, l, nt, a.target, NULL, it->target);
         scatter(f, it, l, nt, NULL, a.weight, it->mask);
+        if (it->kept) {
+            move_kept(f, it, l, at, nt, false);
+        }
+        if (f->step_staging) {
+            mark_steps(it, &a, nt, f->step_width, f->step_staging + (int64_t)l * f->chunk * f->step_width);
+        }
     }
     aim_destroy(&a);
 }
 
 void fit_aim(fit *f, const int64_t *sequence, int64_t t0, int nt)
 {
+    int64_t nstep = (int64_t)f->nleaf * f->chunk * f->step_width;
+    if (f->step_staging) {
+        memset(f->step_staging, 0, (size_t)nstep * sizeof(real));
+    }
     for (int i = 0; i < f->nitem; i++) {
         aim_item(f, &f->item[i], sequence, t0, nt);
+    }
+    if (f->step_staging) {
+        f->be->ops->upload(f->be, f->step_mask, f->step_staging, nstep);
     }
 }
 
@@ -440,6 +531,10 @@ void fit_data_attach(fit *f)
         f->nstaging = it->leaf_stride > f->nstaging ? it->leaf_stride : f->nstaging;
         int64_t out = f->chunk * o.v.frame_stride;
         f->nstaging = out > f->nstaging ? out : f->nstaging;
+        if (fit_target_bytes(f) > 0) {
+            it->kept = f->be->ops->alloc(f->be, 2 * kept_leaves(f) * it->leaf_stride);
+            it->known = MEMORY_NEW(bool, kept_leaves(f));
+        }
         if (!it->r && it->ncell > 0) {
             it->chosen = MEMORY_NEW(bool, it->nelement);
             for (int c = 0; c < it->ncell; c++) {
@@ -453,6 +548,16 @@ void fit_data_attach(fit *f)
         f->nelement += it->nelement;
     }
     f->staging = MEMORY_NEW(real, f->nstaging);
+    if (f->loss.nactivity > 0) {
+        for (int i = 0; i < f->loss.nactivity; i++) {
+            int width = model_output_at(f->m, f->activity[i]).v.pad_nx;
+            f->step_width = width > f->step_width ? width : f->step_width;
+        }
+        int64_t n = (int64_t)f->chunk * f->step_width * (f->nleaf > 0 ? f->nleaf : 1);
+        f->step_mask = f->be->ops->alloc(f->be, n);
+        f->step_staging = MEMORY_NEW(real, n);
+        count_steps(f);
+    }
     if (f->p->stim) {
         keep_movie(f);
     }
@@ -468,9 +573,11 @@ void fit_data_destroy(fit *f)
         if (f->be) {
             f->be->ops->release(f->be, it->target);
             f->be->ops->release(f->be, it->mask);
+            f->be->ops->release(f->be, it->kept);
         }
         memory_free(it->cells);
         memory_free(it->chosen);
+        memory_free(it->known);
         memory_free(it->count);
     }
     for (int p = 0; p < 3; p++) {
@@ -483,6 +590,11 @@ void fit_data_destroy(fit *f)
     memory_free(f->start);
     memory_free(f->part);
     memory_free(f->staging);
+    if (f->step_mask) {
+        f->be->ops->release(f->be, f->step_mask);
+    }
+    memory_free(f->step_staging);
+    memory_free(f->step_count);
     memory_free(f->movie);
     memory_free(f->pixels);
     memory_free(f->g_pixels);

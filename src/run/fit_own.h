@@ -60,6 +60,8 @@ typedef struct fit_item {
     bool *chosen;         /* [nelement] of an output made large; NULL: all */
     dreal *target, *mask; /* [own leaf][max_nt][nchan][pad_ny][pad_nx]; mask: weights of the loss */
     int64_t row_stride, chan_stride, frame_stride, leaf_stride;
+    dreal *kept;          /* [sequence][chunk][own network][tile] targets and masks, leaf_stride each; NULL: made anew every time */
+    bool *known;          /* which of them are there */
     double *count;        /* [network][sequence] terms of the loss */
 } fit_item;
 
@@ -81,6 +83,7 @@ enum { FIT_NMOMENT = sizeof(fit_moments) / sizeof(double) };
 typedef struct fit_course {
     optim *optim;
     double *u, *best_u;   /* [n] */
+    double *best_value;   /* [nvalue] with the running statistics of that time */
     stopping stop;
     bool stopped;
     double first;         /* loss of the first step; NAN: none yet */
@@ -114,6 +117,10 @@ struct fit {
     int npenalty, nitem, nnet;
     fit_item item[FIT_MAX_ITEM];
     int activity[LOSS_MAX_ACTIVITY]; /* outputs */
+    dreal *step_mask;         /* [own leaf][chunk][step_width] 1 at steps at which some response counts: those whose activity is looked at */
+    real *step_staging;
+    int step_width;           /* pixels of the widest row */
+    double *step_count;       /* [own network][sequence] their number */
     fit_network *network;     /* [nnet] all */
     int nseq;                 /* sequences in flight */
     int64_t nsequence, *start, window, burn_in;
@@ -168,6 +175,7 @@ void fit_plan_data(fit *f);
 void fit_plan_outputs(fit *f);                         /* once the model is planned */
 void fit_plan_frames(fit *f);
 size_t fit_movie_bytes(const fit *f);                  /* of the frames that are kept; 0: none */
+size_t fit_target_bytes(const fit *f);                 /* of the targets that are kept; 0: none */
 void fit_data_attach(fit *f);
 void fit_data_destroy(fit *f);
 int64_t fit_element(const fit_item *it, const population *cells, view v, int leaf, int c, int y, int x);

@@ -20,15 +20,22 @@ static int64_t numbers(const fit *f)
     return f->s.target == FIT_STIMULUS ? f->npixel : f->nu;
 }
 
+/* Values now and then, where training changes some that no optimiser knows. */
+static int64_t statistics(const fit *f)
+{
+    return model_has_statistics(f->m) ? 2 * f->nvalue : 0;
+}
+
 static int64_t record_size(const fit *f)
 {
     const optim *o = f->course[0].optim;
-    return NSCORE + numbers(f) * (2 + (o ? optim_narray(o) : 0)) + (o ? optim_ncount(o) : 0);
+    return NSCORE + statistics(f) + numbers(f) * (2 + (o ? optim_narray(o) : 0)) + (o ? optim_ncount(o) : 0);
 }
 
 /* Everything of one network as doubles; counters are far below 2^53. */
-static void pack(const fit *f, fit_course *c, double *to)
+static void pack(const fit *f, int net, double *to)
 {
+    fit_course *c = &f->course[net];
     const stopping *s = &c->stop;
     double score[NSCORE] = {(double)s->neval, (double)s->best_at, (double)s->stalled, (double)s->waited, (double)s->nreduction, s->best, c->stopped,
                             c->sum, c->n, c->loss, c->validation, c->score, c->rate, c->first};
@@ -45,10 +52,15 @@ static void pack(const fit *f, fit_course *c, double *to)
     for (int i = 0; c->optim && i < optim_ncount(c->optim); i++) {
         *to++ = (double)optim_counts(c->optim)[i];
     }
+    if (statistics(f) > 0) {
+        memcpy(to, f->value + net * f->nvalue, (size_t)f->nvalue * sizeof *to);
+        memcpy(to + f->nvalue, c->best_value, (size_t)f->nvalue * sizeof *to);
+    }
 }
 
-static void unpack(const fit *f, const double *from, fit_course *c)
+static void unpack(const fit *f, int net, const double *from)
 {
+    fit_course *c = &f->course[net];
     c->stop = (stopping){(int64_t)from[0], (int64_t)from[1], (int64_t)from[2], (int64_t)from[3], (int64_t)from[4], from[5]};
     c->stopped = from[6] != 0;
     c->sum = from[7];
@@ -69,6 +81,10 @@ static void unpack(const fit *f, const double *from, fit_course *c)
     }
     for (int i = 0; c->optim && i < optim_ncount(c->optim); i++) {
         optim_counts(c->optim)[i] = (int64_t)*from++;
+    }
+    if (statistics(f) > 0) {
+        memcpy(f->value + net * f->nvalue, from, (size_t)f->nvalue * sizeof *from);
+        memcpy(c->best_value, from + f->nvalue, (size_t)f->nvalue * sizeof *from);
     }
 }
 
@@ -109,7 +125,7 @@ void fit_restart_save(fit *f)
     double *record = MEMORY_NEW(double, n * nrecord), *history = MEMORY_NEW(double, f->nhistory * n * 4);
     uint64_t *sum = MEMORY_NEW(uint64_t, n);
     for (int k = 0; k < n; k++) {
-        pack(f, &f->course[first + k], record + k * nrecord);
+        pack(f, first + k, record + k * nrecord);
         sum[k] = restart_checksum((uint64_t)(global + k) + 1, record + k * nrecord, (size_t)nrecord * sizeof *record);
     }
     for (int64_t i = 0; n > 0 && i < f->nhistory; i++) {
@@ -193,7 +209,7 @@ static enum verdict read_networks(fit *f, store *s, const int64_t clock[NCLOCK],
         whole = store_read(s, "/checksum", STORE_U64, at, count, &sum) && store_read(s, "/network", STORE_F64, at, count, record) &&
                 sum == restart_checksum((uint64_t)(first + k) + 1, record, (size_t)nrecord * sizeof *record);
         if (whole) {
-            unpack(f, record, &f->course[k]);
+            unpack(f, (int)k, record);
         }
     }
     memory_free(record);

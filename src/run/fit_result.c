@@ -6,7 +6,7 @@
  *   /score/<output>/                 correlation, bits_per_spike  [network][element];  attributes of /score: part, loss
  *   /networks/                       name, x0, y0
  *   /stimulus/movie                  [step][y][x], of target: stimulus
- * Without fit.networks there is no dimension [network]. */
+ * Without fit.networks there is no dimension [network], and RESULT_fitted.yaml is the input with the fitted values. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -382,8 +382,11 @@ static void write_input(fit *f)
     const char *result = f->p->result, *slash = strrchr(result, '/');
     size_t n = strlen(result);
     char *path = memory_text("%.*s_fitted.yaml", (int)(n > 3 && strcmp(result + n - 3, ".h5") == 0 ? n - 3 : n), result);
-    for (int i = 0; i < f->nparam; i++) {
-        model_param p = model_param_at(f->m, f->param[i].index);
+    for (int i = 0; i < model_nparam(f->m); i++) {
+        model_param p = model_param_at(f->m, i);
+        if (!p.fitted && !p.p.statistic) {
+            continue;
+        }
         const key_spec *key = key_of(f, &p);
         char *text = key ? value_text(f, key, &p, f->value + p.at) : NULL;
         char *place = memory_text("model.stages.%s.%s", p.stage, text ? p.p.name : "values");
@@ -446,6 +449,7 @@ void fit_write_result(fit *f, double wall_s)
     enum split_part part = fit_part_to_show(f);
     log_phase(PHASE_OUTPUT);
     for (int k = 0; k < nnet; k++) {
+        memcpy(f->value + k * f->nvalue, f->course[k].best_value, (size_t)f->nvalue * sizeof(double));
         fit_take_u(f, k, f->course[k].best_u);
     }
     fit_set_parameters(f);

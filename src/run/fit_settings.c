@@ -31,7 +31,7 @@ static const key_spec fit_keys[] = {
     {"evaluate_every", KEY_INT, NULL, "0", 0, 1e9, NULL, "steps of the optimiser between looks at the validation score; 0: once an epoch", AT(evaluate_every), 0,
      0},
     {"memory_mb", KEY_INT, NULL, "1024", 1, 1 << 24, NULL, "memory of each rank for the states that back-propagation comes back to, and of all for the arrays of a chunk, MiB", AT(memory_mb), 0, 0},
-    {"movie_mb", KEY_INT, NULL, "1024", 0, 1 << 24, NULL, "memory of each rank for the frames of the stimulus; if they need more, they are made anew each time, MiB",
+    {"movie_mb", KEY_INT, NULL, "1024", 0, 1 << 24, NULL, "memory of each rank for the frames of the stimulus, and for targets; if they need more, they are made anew each time, MiB",
      AT(movie_mb), 0, 0},
 };
 
@@ -287,7 +287,9 @@ static void list_parameters(const model *m, char *text, size_t size)
     text[0] = '\0';
     for (int i = 0; i < model_nparam(m) && n < size; i++) {
         model_param p = model_param_at(m, i);
-        n += (size_t)snprintf(text + n, size - n, "%s%s.%s", i ? ", " : "", p.stage, p.p.name);
+        if (!p.p.statistic) {
+            n += (size_t)snprintf(text + n, size - n, "%s%s.%s", n ? ", " : "", p.stage, p.p.name);
+        }
     }
 }
 
@@ -317,6 +319,9 @@ static void read_one_parameter(fit *f, const model *probe, const input_node *at)
     bool all = k.name && strcmp(k.name, "all") == 0, found = false;
     for (int i = 0; k.name && i < model_nparam(probe); i++) {
         model_param p = model_param_at(probe, i);
+        if (p.p.statistic) {
+            continue;
+        }
         if (all || (dot && matches(k.name, (size_t)(dot - k.name), p.stage) && matches(dot + 1, strlen(dot + 1), p.p.name))) {
             add_parameter(f, probe, i, &k, at);
             found = true;

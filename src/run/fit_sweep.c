@@ -14,7 +14,7 @@ typedef struct turn {
     const int64_t *sequence; /* [nseq]; -1: none */
     int64_t segment;         /* first step of the window that is back-propagated through at once */
     const double *factor;    /* [own network][item] */
-    double activity_factor;
+    const double *activity_factor; /* [own network] */
     double *value;           /* [own leaf][term] sums of the loss; terms: items, then L1 and L2 of each activity */
 } turn;
 
@@ -170,25 +170,27 @@ static void add_item(const turn *t, int i, int64_t slope_at, int nt, bool gradie
     }
 }
 
-static void add_activity(const turn *t, int i, int64_t t0, int nt, bool gradient)
+/* At the steps at which some response counts. */
+static void add_activity(const turn *t, int i, int nt, bool gradient)
 {
     fit *f = t->f;
     const loss_activity *a = &f->loss.activity[i];
-    int64_t skip = f->burn_in > t0 ? f->burn_in - t0 : 0;
-    if (skip >= nt) {
-        return;
-    }
-    view y = view_at_frame(model_output_at(f->m, f->activity[i]).v, skip), gy = {0};
+    const grid *g = model_grid(f->m);
+    view y = model_output_at(f->m, f->activity[i]).v, gy = {0}, mask = y;
     if (gradient) {
         gy = model_gradient(f->m, f->activity[i]);
-        gy = gy.at ? view_at_frame(gy, skip) : gy;
     }
+    mask.at = f->step_mask;
+    mask.leaf_stride = (int64_t)f->chunk * f->step_width;
+    mask.frame_stride = f->step_width;
+    mask.chan_stride = mask.row_stride = mask.halo = 0;
     for (int l = 0; l < f->nleaf; l++) {
-        int slot = grid_sequence(model_grid(f->m), model_first_leaf(f->m) + l);
-        for (int kind = 0; t->sequence[slot] >= 0 && kind < 2; kind++) {
-            double weight = kind == 0 ? a->l1 : a->l2, par[2] = {weight * t->activity_factor, 0}, value = 0;
+        int leaf = model_first_leaf(f->m) + l;
+        for (int kind = 0; t->sequence[grid_sequence(g, leaf)] >= 0 && kind < 2; kind++) {
+            double weight = kind == 0 ? a->l1 : a->l2, value = 0;
+            double par[2] = {weight * t->activity_factor[grid_network(g, leaf) - model_first_net(f->m)], 0};
             if (weight > 0) {
-                f->be->ops->loss(f->be, kind == 0 ? LOSS_ACTIVITY_L1 : LOSS_ACTIVITY_L2, par, nt - (int)skip, view_of_leaf(y, l, 1), (view){0}, (view){0},
+                f->be->ops->loss(f->be, kind == 0 ? LOSS_ACTIVITY_L1 : LOSS_ACTIVITY_L2, par, nt, view_of_leaf(y, l, 1), (view){0}, view_of_leaf(mask, l, 1),
                                  gy.at ? view_of_leaf(gy, l, 1) : (view){0}, &value);
                 f->be->ops->sync(f->be);
                 t->value[l * nterm(f) + f->nitem + 2 * i + kind] += value;
@@ -209,7 +211,7 @@ static void add_loss(const turn *t, int64_t t0, int nt, bool gradient)
         at += f->item[i].nelement;
     }
     for (int i = 0; i < f->loss.nactivity; i++) {
-        add_activity(t, i, t0, nt, gradient);
+        add_activity(t, i, nt, gradient);
     }
     log_phase(PHASE_COMPUTE);
 }
@@ -384,8 +386,12 @@ static void find_factors(const fit *f, fit_set set, double *factor, double *acti
             enum loss_reduce reduce = f->item[i].r ? (enum loss_reduce)f->loss.reduce : LOSS_MEAN;
             factor[k * f->nitem + i] = loss_factor(f->loss.weight * f->item[i].weight, reduce, terms(f, i, k, set));
         }
+        double steps = 0;
+        for (int64_t i = 0; i < set.n && f->step_count; i++) {
+            steps += f->step_count[k * f->nsequence + set.sequence[i]];
+        }
+        activity[k] = loss_factor(1, (enum loss_reduce)f->loss.reduce, steps);
     }
-    *activity = loss_factor(1, (enum loss_reduce)f->loss.reduce, (double)set.n * (double)(f->window - f->burn_in));
 }
 
 /* Collective.  f->losses from the sums of all leaves; correlations add theirs apart. */
@@ -401,7 +407,7 @@ static void sum_losses(fit *f, const turn *t)
         }
         for (int i = 0; i < f->loss.nactivity; i++) {
             const double *v = total + k * n + f->nitem + 2 * i;
-            f->losses[k] += t->activity_factor * (f->loss.activity[i].l1 * v[0] + f->loss.activity[i].l2 * v[1]);
+            f->losses[k] += t->activity_factor[k] * (f->loss.activity[i].l1 * v[0] + f->loss.activity[i].l2 * v[1]);
         }
     }
     memory_free(total);
@@ -435,6 +441,7 @@ static bool any_correlation(const fit *f)
 
 static void next_turn(const fit *f, fit_set set, int64_t first, int64_t *sequence)
 {
+    model_sequences(f->m, (int)(set.n - first < f->nseq ? set.n - first : f->nseq));
     for (int s = 0; s < f->nseq; s++) {
         sequence[s] = first + s < set.n ? set.sequence[first + s] : -1;
     }
@@ -444,9 +451,10 @@ static turn turn_create(fit *f, fit_set set, int64_t **sequence, double **factor
 {
     turn t = {.f = f};
     t.sequence = *sequence = MEMORY_NEW(int64_t, f->nseq);
-    t.factor = *factor = MEMORY_NEW(double, model_nnet(f->m) * f->nitem);
+    t.factor = *factor = MEMORY_NEW(double, model_nnet(f->m) * (f->nitem + 1));
+    t.activity_factor = t.factor + model_nnet(f->m) * f->nitem;
     t.value = MEMORY_NEW(double, f->nleaf * nterm(f));
-    find_factors(f, set, *factor, &t.activity_factor);
+    find_factors(f, set, *factor, *factor + model_nnet(f->m) * f->nitem);
     return t;
 }
 
@@ -492,7 +500,7 @@ void fit_evaluate(fit *f, fit_set set, void (*take)(void *ctx, const int64_t *se
 
 void fit_loss(fit *f, fit_set set, bool gradient, int64_t draw)
 {
-    model_training(f->m, true, draw);
+    model_training(f->m, f->s.target == FIT_PARAMETERS, draw); /* a stimulus is made for the network as it is */
     if (any_correlation(f) || !gradient) { /* the slopes follow from whole courses */
         forward_only(f, set, NULL, NULL);
     }

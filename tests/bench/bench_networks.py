@@ -73,7 +73,7 @@ def chiasm(build, folder, name, threads, ranks=1):
     return np.array([after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall])
 
 
-def per_cell_step(build, folder, ncell, threads, repeats=3):
+def per_cell_step(build, folder, ncell, threads, repeats=2):
     """(processor, wall) seconds: best and median of the difference of a long and a short run."""
     seen = [(chiasm(build, folder, "long.yaml", threads) - chiasm(build, folder, "short.yaml", threads)) / (STEPS * ncell) for _ in range(repeats)]
     return np.min(seen, axis=0), np.median(seen, axis=0)

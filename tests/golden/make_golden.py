@@ -47,8 +47,19 @@ def convis_gradients(source, here):
             out[f"retina/by/{name}"] = value.squeeze()[tuple(slice(None, None, -1) for _ in value.squeeze().shape)] if value.size > 1 else value.ravel()
 
 
+def batch_norm(source, here):
+    """BatchNorm3d of PyTorch in double, between a convolution and an ELU."""
+    names = {"x": "x", "conv": "conv", "cot": "cot", "y": "y", "y_eval": "y_eval", "gamma": "gamma", "beta": "beta", "by_gamma": "grad.gamma",
+             "by_beta": "grad.beta", "by_kernel": "grad.W"}
+    names.update({name: name for name in ["running_mean", "running_var", "running_mean_new", "running_var_new"]})
+    with h5py.File(f"{source}/video-network/g1_conv3d_bn_elu_groups.h5") as ref, h5py.File(f"{here}/batch_norm.h5", "w") as out:
+        for name, of in names.items():
+            keep(out, name, ref[of][()])
+
+
 def main(source, here):
     convis_gradients(source, here)
+    batch_norm(source, here)
     cases = ["cat_x_logpolar_step5ms_spikes", "full_default_parvo", "full_leaky_cgc_parvo_spikes", "linear_leaky_undershoot", "linear_separable_cascade3",
              "linear_separable_undershoot"]
     with h5py.File(f"{here}/virtualretina.h5", "w") as out:

@@ -2,12 +2,13 @@
 import numpy as np
 
 from plots import filters
-from plots.page import DATA, LIGHT, LINES, OURS, POSITIVE, SIGNED, WIDTH, Page, colour_bar, few_ticks, number, plain, several, show_map
+from plots.page import DATA, LIGHT, LINES, OURS, POSITIVE, SIGNED, WIDTH, Page, colour_bar, few_ticks, number, one_of_many, plain, several, show_map
 from plots.result import Unusable, natural, numbers, response_of, text_of
 
 MOST_INCHES = 21  # height of a page: cells that would go beyond it are left out
 MOST_AXES = 4     # of a covariance, on each side
 STRETCH = 240     # bins of a prediction
+LOWER = 2.1       # inches of the last rows of a cell
 
 
 def cells_of(group):
@@ -19,32 +20,38 @@ def add_field(page, result, g):
     sta, first, peak = g["sta"][()], int(g.attrs["first_lag"]), int(g.attrs["lag"])
     nlag, ny, nx = sta.shape
     if ny > 1 and nx > 1:
-        page.add("sta", 2.5, lambda ax: draw_map(ax, result, g, sta[peak], result.lags(1, peak + first)[0]), right=0.55)
+        page.add("sta", 2.65, lambda ax: draw_map(ax, result, g, sta[peak], result.lags(1, peak + first)[0]), right=0.62)
     elif ny * nx > 1:
-        page.add("sta", 2.6, lambda ax: draw_space_time(ax, result, sta.reshape(nlag, -1), first), right=0.6)
+        page.add("sta", 2.75, lambda ax: draw_space_time(ax, result, sta.reshape(nlag, -1), first), right=0.6)
     page.add("time course", 2.3, lambda ax: draw_course(ax, result, g, first, ny * nx > 1))
 
 
 def draw_map(ax, result, g, frame, lag):
     ny, nx = frame.shape
     image = show_map(ax, frame, None, result.extent(ny, nx))
-    wy, wx = g["spatial"].shape
-    if (wy, wx) != (ny, nx):
-        left, right, low, high = result.extent(wy, wx, g.attrs["window_y"], g.attrs["window_x"], centre=(ny, nx))
+    if g["spatial"].shape != (ny, nx):
+        left, right, low, high = window_extent(result, g)
         ax.plot([left, right, right, left, left], [low, low, high, high, low], color="k", lw=0.8)
     colour_bar(ax, image)
     plain(ax, f"x ({result.space_unit()})", f"y ({result.space_unit()})", f"STA, {number(lag)} {result.lag_unit()} before the spike")
     ax.spines[["top", "right"]].set_visible(True)
 
 
-def draw_space_time(ax, result, sta, first, title="STA", limit=None):
-    nlag, n = sta.shape
-    lags = result.lags(nlag, first)
-    step = lags[1] - lags[0] if nlag > 1 else 1
-    left, right = result.extent(1, n)[:2]
-    image = show_map(ax, sta, limit, [left, right, lags[-1] + step / 2, lags[0] - step / 2], aspect="auto")
+def window_extent(result, g):
+    """Of the cell's window in the field."""
+    return result.extent(*g["spatial"].shape, g.attrs["window_y"], g.attrs["window_x"], centre=g["sta"].shape[1:])
+
+
+def space_time_extent(result, nlag, n, first):
+    """Of an image [lag][x], lag down."""
+    half = result.lags(1, 1)[0] / 2
+    return [*result.extent(1, n)[:2], result.lags(nlag, first)[-1] + half, result.lags(nlag, first)[0] - half]
+
+
+def draw_space_time(ax, result, sta, first):
+    image = show_map(ax, sta, None, space_time_extent(result, *sta.shape, first), aspect="auto")
     colour_bar(ax, image)
-    plain(ax, f"x ({result.space_unit()})", f"lag ({result.lag_unit()})", title)
+    plain(ax, f"x ({result.space_unit()})", f"lag ({result.lag_unit()})", "STA")
 
 
 def draw_course(ax, result, g, first, space):
@@ -67,8 +74,9 @@ def draw_nonlinearity(ax, result, g):
         filled = np.diff(edge) > 0
         centre, width = ((edge[1:] + edge[:-1]) / 2)[filled], np.diff(edge)[filled]
         in_bin = g.attrs["nspike"] / max(rate.sum(), 1e-30)  # the bins are equally full
-        ax.errorbar(centre, rate[filled] * per_s, np.sqrt(rate[filled] / max(in_bin, 1)) * per_s, width / 2, fmt=".", ms=4, color=DATA, elinewidth=0.7,
-                    zorder=3, label=f"histogram {bits(h)}")
+        error = np.sqrt(rate[filled] / max(in_bin, 1))
+        ax.errorbar(centre, rate[filled] * per_s, error * per_s, width / 2, fmt=".", ms=4, color=DATA, elinewidth=0.7, zorder=3,
+                    label=f"histogram {bits(h)}")
         density = 1 / width / (1 / width).max() * 0.25 * rate.max() * per_s
         ax.stairs(density, np.append(edge[:-1][filled], edge[1:][filled][-1]), fill=True, color="0.9", zorder=0)
         span = edge[[0, -1]]
@@ -77,8 +85,8 @@ def draw_nonlinearity(ax, result, g):
         at = np.linspace(*(span if span is not None else (-3 / abs(a["b"]), 3 / abs(a["b"]))), 200)
         ax.plot(at, FORMS[kind](at, a["a"], a["b"], a["c"]) * per_s, color=LINES[(1, 0, 2, 3)[i]], label=f"{kind} {bits(kinds[kind])}")
     if "histogram" in kinds:
-        ax.set_ylim(0, 1.15 * (rate[filled] + np.sqrt(rate[filled] / max(in_bin, 1))).max() * per_s or 1)
-    ax.legend(loc="upper left", title="bits/spike", fontsize=7.5, title_fontsize=7.5, handlelength=1, borderaxespad=0.1)
+        ax.set_ylim(0, (1.1 + 0.13 * len(kinds)) * (rate[filled] + error).max() * per_s or 1)
+    ax.legend(loc="upper left", title="bits/spike", fontsize=7, title_fontsize=7, handlelength=1, borderaxespad=0.1)
     plain(ax, "filtered stimulus", "rate (Hz)" if result.step_s else "counts a bin", "nonlinearity; grey: occupancy")
 
 
@@ -119,9 +127,10 @@ def draw_stretch(ax, result, g, prediction, counts, begin):
     ax.plot(time, prediction * per_s, color=OURS, label=f"LN, {kind}", lw=1)
     ax.set_xlim(time[0], time[-1])
     where = "held out" if text_of(a.get("part", "")) == "test" else "fitted bins"
-    plain(ax, f"time ({result.time_unit()})", "rate (Hz)" if result.step_s else "counts a bin", f"{where}: CC {a.get('cc', np.nan):.2f} of bins"
-          + ("" if counts is not None else "; responses not found"))
+    plain(ax, f"time ({result.time_unit()})", "rate (Hz)" if result.step_s else "counts a bin", f"{where}: CC {a.get('cc', np.nan):.2f} of bins")
     legend_inside(ax)
+    if counts is None:
+        ax.text(0.03, 0.98, "no responses here", transform=ax.transAxes, va="top", fontsize=7.5)
 
 
 def legend_inside(ax):
@@ -197,19 +206,14 @@ def add_stc(page, result, g, first):
         def draw(ax, k=k, i=i, word=word):
             v, over_time = vectors[k]
             if over_time:
-                lags = result.lags(len(v), first)
-                show_map(ax, v, limit, [*result.extent(1, v.shape[1])[:2], lags[-1], lags[0]], aspect="auto")
+                show_map(ax, v, limit, space_time_extent(result, *v.shape, first), aspect="auto")
             else:
-                show_map(ax, v, limit, result.extent(*v.shape))
+                show_map(ax, v, limit, window_extent(result, g))
             ax.set_title(f"{word}\n{s['eigenvalues'][i]:.3g}", fontsize=7.5, color=LINES[1] if word in ("excitatory", "largest") else LINES[0])
-            ax.set_xlabel(f"x ({result.space_unit()})")
             few_ticks(ax)
-            if k:
-                ax.set_yticklabels([])
-            else:
-                ax.set_ylabel(f"lag ({result.lag_unit()})" if over_time else f"y ({result.space_unit()})")
-        left = 0.62 if k == 0 else 0.1
-        page.add(f"stc axis {i}", min((WIDTH - 3.5) / len(shown), 1.3) + left, draw, left=left, right=0)
+            one_of_many(ax, k == 0, f"x ({result.space_unit()})", f"lag ({result.lag_unit()})" if over_time else f"y ({result.space_unit()})")
+        left = 0.7 if k == 0 else 0.1
+        page.add(f"stc axis {i}", min((WIDTH - 3.7) / len(shown) - 0.1, 1.3) + left, draw, left=left, right=0)
 
 
 def add_stnmf(page, result, g):
@@ -233,36 +237,41 @@ def add_glm(page, result, g, first):
     map_, course, share = filters.separate(s["stimulus"][()])
     if map_.size > 1:
         def draw(ax):
-            image = show_map(ax, map_, None, result.extent(*map_.shape))
+            at = numbers(result.settings.get("analyze.glm.window")) or [g.attrs["window_y"], g.attrs["window_x"]]
+            image = show_map(ax, map_, None, result.extent(*map_.shape, *at[:2], centre=g["sta"].shape[1:]))
             colour_bar(ax, image)
             plain(ax, f"x ({result.space_unit()})", f"y ({result.space_unit()})", f"GLM, {100 * share:.0f} % separable")
-        page.add("glm map", 2.5, draw, right=0.55)
+        page.flow("glm map", 2.65, draw, LOWER, right=0.6)
 
     def draw_time(ax):
         filters.draw_course(ax, result, course * (1 if map_.size > 1 else map_.item()), first=first)
         plain(ax, f"lag ({result.lag_unit()})", "of its peak" if map_.size > 1 else "log rate", f"GLM: {s.attrs['bits_per_spike']:.2f} bits/spike")
-    page.add("glm time course", 2.1, draw_time)
+    page.flow("glm time course", 2.5, draw_time, LOWER)
     if "history" in s:
         def draw_history(ax):
             filters.draw_course(ax, result, s["history"][()], first=1)
             plain(ax, f"after the spike ({result.lag_unit()})", "log rate", "GLM: history")
-        page.add("glm history", 2.1, draw_history)
+        page.flow("glm history", 2.5, draw_history, LOWER)
 
 
-def draw_tuning(ax, g):
+VARIED = {"direction": "direction (deg)", "orientation": "orientation (deg)", "spatial_frequency": "spatial frequency (/deg)",
+          "temporal_frequency": "temporal frequency (Hz)"}
+
+
+def draw_tuning(ax, result, g):
     value, order = g["value"][()], np.argsort(g["value"][()])
     for key, colour, mark in (("f0", LINES[0], "o-"), ("f1", LINES[1], "s--")):
         ax.plot(value[order], g[key][()][order], mark, ms=3.5, color=colour, label=key.upper())
     ax.set_ylim(bottom=0)
     ax.legend(loc="best")
-    a = g.attrs
-    plain(ax, "condition", "rate (Hz)", f"tuning: OSI {a['osi']:.2f}, DSI {a['dsi']:.2f}, F1/F0 {a['f1_f0']:.2f}")
+    indices = [f"{name} {g.attrs[key]:.2f}" for name, key in (("OSI", "osi"), ("DSI", "dsi"), ("F1/F0", "f1_f0")) if np.isfinite(g.attrs[key])]
+    plain(ax, VARIED.get(result.settings.get("analyze.tuning.vary"), "condition"), "rate (Hz)", "tuning: " + ", ".join(indices))
 
 
 # --- cells ------------------------------------------------------------------------------------------------------------------------
 def add_cell(page, result, name, g, position):
     first = int(g.attrs["first_lag"])
-    page.row(2.15, f"{name}: {int(g.attrs['nspike']):,} spikes")
+    page.row(2.15, f"{'cell ' * name.isdigit()}{name}: {int(g.attrs['nspike']):,} spikes")
     add_field(page, result, g)
     if len(g.get("nonlinearity", ())):
         page.add("nonlinearity", 2.3, lambda ax: draw_nonlinearity(ax, result, g))
@@ -273,13 +282,13 @@ def add_cell(page, result, name, g, position):
     if "stnmf" in g:
         add_stnmf(page, result, g)
     if any(k in g for k in ("istac", "glm", "tuning")):
-        page.row(2.1)
+        page.row(LOWER)
         if "istac" in g:
-            page.add("istac", 2.3, lambda ax: draw_information(ax, g["istac"]))
+            page.flow("istac", 2.3, lambda ax: draw_information(ax, g["istac"]), LOWER)
         if "glm" in g:
             add_glm(page, result, g, first)
         if "tuning" in g:
-            page.add("tuning", 3.0, lambda ax: draw_tuning(ax, g["tuning"]))
+            page.flow("tuning", 3.4, lambda ax: draw_tuning(ax, result, g["tuning"]), LOWER)
 
 
 def draw_matrix(ax, values, names, limit, xlabel, ylabel, title):
@@ -304,8 +313,9 @@ def add_transfer(page, g, names):
     apart = alike[~np.eye(len(alike), dtype=bool)]
     limit = max(float(np.nanmax(np.abs(score))), float(np.nanmax(np.abs(apart))) if apart.size else 0) or 1.0
     page.row(4.9)
-    page.add("transfer", 5.0, lambda ax: draw_matrix(ax, score, names, limit, "response of cell", "model of cell", "correlation of model and response"), left=0.8, right=0.6)
-    page.add("response correlation", 5.0, lambda ax: draw_matrix(ax, alike, names, limit, "cell", "cell", "correlation of responses"), left=0.8, right=0.6)
+    for name, values, labels in (("transfer", score, ("response of cell", "model of cell", "correlation of model and response")),
+                                 ("response correlation", alike, ("cell", "cell", "correlation of responses"))):
+        page.add(name, 5.0, lambda ax, v=values, l=labels: draw_matrix(ax, v, names, limit, *l), left=0.8, right=0.6)
 
 
 def add_overview(page, result, group, names):

@@ -1,7 +1,7 @@
 """filters.py - kernels in space and time: the first term of their singular value decomposition, banks of them under one colour scale."""
 import numpy as np
 
-from plots.page import LINES, bare, colour_bar, few_ticks, plain, show_map
+from plots.page import LINES, bare, colour_bar, few_ticks, one_of_many, plain, show_map
 
 MOST = 12     # filters of one bank
 ACROSS = 6    # in a row
@@ -38,25 +38,20 @@ def draw_filter(result, map_, course, share, name, limit, first, last):
             ax.set_title(name + (f": {100 * share:.0f} %" if course is not None else ""), fontsize=8.5)
             if last:
                 colour_bar(ax, image)
-            if first:
-                ax.set_ylabel(f"y ({result.space_unit()})")
-            else:
-                ax.set_yticklabels([])
-            ax.set_xlabel(f"x ({result.space_unit()})")
+            one_of_many(ax, first, f"x ({result.space_unit()})", f"y ({result.space_unit()})")
         if course is not None:
             ax = axes.pop(0)
             draw_course(ax, result, course)
             ax.set_ylim(-1.15, 1.15)
             if map_ is None:
                 ax.set_title(name, fontsize=8.5)
-            if first:
-                ax.set_ylabel("of its peak")
-            else:
-                ax.set_yticklabels([])
+            one_of_many(ax, first, ax.get_xlabel(), "of its peak")
     return draw
 
 
 def bank_names(nout, nin, network=""):
+    if network and nout * nin == 1:
+        return [network]
     before = f"{network}: " if network else ""
     return [before + (f"{o}" if nin == 1 else f"{o} from {i}") for o in range(nout) for i in range(nin)]
 
@@ -68,6 +63,7 @@ def add_bank(page, result, title, flat, names):
     parts = [separate(flat[i]) for i in chosen]
     limit = max(float(np.abs(p[0]).max()) for p in parts) or 1.0
     how = ", map at the peak of the time course; %: power in this separable part" if nt > 1 and ny * nx > 1 else ""
+    how = (" (output from input channel)" if any(" from " in n for n in names) else "") + how
     what = "" if len(flat) == 1 else f", the strongest {MOST} of {len(flat):,} filters" if len(chosen) < len(flat) else f", {len(flat)} filters"
     if ny * nx == 1:
         page.row(1.9, f"{title}{what}")
@@ -80,10 +76,10 @@ def add_bank(page, result, title, flat, names):
         some = range(row, min(row + ACROSS, len(chosen)))
         for k in some:
             map_, course, share = parts[k]
-            last = k == some[-1]
-            left = 0.62 if k == row else 0.12
-            page.add(f"kernel {title} {names[chosen[k]]}", side + left + (0.55 if last else 0.05),
-                     draw_filter(result, map_, course if nt > 1 else None, share, names[chosen[k]] if len(flat) > 1 else "kernel", limit, k == row, last),
+            last, name = k == some[-1], names[chosen[k]]
+            left = 0.7 if k == row else 0.12
+            page.add(f"kernel {title} {name}", side + left + (0.55 if last else 0.05),
+                     draw_filter(result, map_, course if nt > 1 else None, share, name if len(flat) > 1 else "kernel", limit, k == row, last),
                      stack=(tall - 0.75, 0.7) if nt > 1 else (1,), gap=0.55, left=left, right=0.55 if last else 0.05)
 
 

@@ -3,8 +3,8 @@ src/run/fit_result.c."""
 import numpy as np
 
 from plots import filters
-from plots.page import DATA, LIGHT, LINES, MARK, OURS, Page, few_ticks, number, plain, several, show_map
-from plots.result import numbers, text_of
+from plots.page import DATA, LIGHT, LINES, MARK, OURS, Page, few_ticks, number, one_of_many, plain, several
+from plots.result import Unusable, numbers, text_of
 
 MOST_NETWORKS = 3  # whose kernels and predictions are shown
 STRETCH = 300      # steps of a prediction
@@ -14,10 +14,13 @@ FRAMES = 8         # of a stimulus
 class Fit:
     """The groups of a result; arrays always have the dimension [network] first."""
 
-    def __init__(self, result):
+    def __init__(self, result, only=None):
         self.result, self.file = result, result.file
         self.many = "networks" in self.file
-        self.names = text_of(self.file["networks/name"]).split("\n")[:-1] if self.many else [""]
+        self.names = text_of(self.file["networks/name"]).split() if self.many else [""]
+        self.shown = [k for k, name in enumerate(self.names) if not only or name in only][: len(LINES) if only else MOST_NETWORKS]
+        if not self.shown:
+            raise Unusable(f"no network of that name; there are {', '.join(self.names[:20])}{' ...' if len(self.names) > 20 else ''}")
 
     def rows(self, name):
         values = self.file[name][()]
@@ -52,7 +55,7 @@ def draw_course(ax, x, values, dashes, label, names):
                 label=(names[k] if dashes == "-" else None) if several_names else label, lw=1.2,
                 marker="." if np.isfinite(lines[:, k]).sum() < 8 else "", ms=5)
     if band is not None:
-        ax.fill_between(x, *band, color="0.85", lw=0, zorder=0)
+        ax.fill_between(x, *band, color=DATA if dashes == "-" else MARK, alpha=0.15, lw=0, zorder=0)
 
 
 def mark_kept(ax, x, kept):
@@ -124,8 +127,20 @@ def add_scalars(page, fit):
         if values[0].size == 1:
             rows.append((name, unit, values.reshape(len(values)), start.reshape(len(start))))
     if rows:
+        from_zero = not any(np.median(start) for _, _, _, start in rows)
+        width, left, right = (2.8, 0.1, 0.1) if from_zero else (5.8, 1.4, 1.7)
         height = 2.3 if len(rows) <= 7 else 0.8 + 0.26 * len(rows)
-        page.flow("scalars", 5.8, lambda ax: draw_scalars(ax, rows), height, left=1.4, right=1.7)
+        draw_rows = list_scalars if from_zero else draw_scalars
+        page.flow("scalars", width, lambda ax: draw_rows(ax, rows), height, left=left, right=right)
+
+
+def list_scalars(ax, rows):
+    """Numbers that started at 0 have no ratio."""
+    for i, (name, unit, values, start) in enumerate(rows):
+        ax.text(0, -i, f"{name}:  {readable(float(np.median(start)), unit)}  \u2192  {readable(float(np.median(values)), unit)}", va="center")
+    ax.set_ylim(-max(len(rows), 7) + 0.5, 0.5)
+    ax.set_axis_off()
+    ax.set_title("fitted numbers" + (", medians" if len(rows[0][2]) > 1 else ""))
 
 
 def draw_scalars(ax, rows):
@@ -141,13 +156,6 @@ def draw_scalars(ax, rows):
             ax.plot(1, i, "o", mfc="w", mec="0.4", ms=6, zorder=2)
             ratios.extend(ratio)
         ax.text(1.02, i, f"{readable(begin, unit)}  \u2192  {readable(end, unit)}", transform=ax.get_yaxis_transform(), va="center")
-    if not ratios:
-        ax.set_axis_off()
-        for i, row in enumerate(rows):
-            ax.text(0.98, i, row[0], transform=ax.get_yaxis_transform(), va="center", ha="right")
-        ax.set_ylim(len(rows) - 0.5, -0.5)
-        ax.set_title("fitted numbers and their start", loc="right")
-        return
     if ratios and min(ratios) > 0 and (max(ratios) > 3 or min(ratios) < 1 / 3):
         ax.set_xscale("log")
     ax.axvline(1, color="0.85", lw=0.8, zorder=0)
@@ -166,8 +174,8 @@ def add_vectors(page, fit):
             taps = name.endswith(".taps")
             x = fit.result.lags(values[0].size) if taps else np.arange(values[0].size)
             ax.plot(x, start[0].ravel(), "o" if not taps else "--", mfc="w", color="0.5", ms=4, label="start")
-            for k in range(min(len(values), MOST_NETWORKS)):
-                ax.plot(x, values[k].ravel(), "o" if not taps else "-", color=LINES[k] if fit.many else OURS, ms=4, label=fit.names[k] or "fitted")
+            for i, k in enumerate(fit.shown):
+                ax.plot(x, values[k].ravel(), "o" if not taps else "-", color=LINES[i] if fit.many else OURS, ms=4, label=fit.names[k] or "fitted")
             ax.axhline(0, color="0.85", lw=0.6, zorder=0)
             if not taps and len(x) < 12:
                 ax.set_xticks(x)
@@ -188,9 +196,9 @@ def as_bank(values):
 def add_kernels(page, fit):
     for name, _, values, _ in fit.parameters():
         if is_kernel(values[0]):
-            banks = [as_bank(v) for v in values[:MOST_NETWORKS]]
+            banks = [as_bank(values[k]) for k in fit.shown]
             flat = np.concatenate([b.reshape(-1, *b.shape[2:]) for b in banks])
-            names = [n for k, b in enumerate(banks) for n in filters.bank_names(*b.shape[:2], fit.names[k])]
+            names = [n for k, b in zip(fit.shown, banks) for n in filters.bank_names(*b.shape[:2], fit.names[k])]
             filters.add_bank(page, fit.result, name, flat, names)
 
 
@@ -208,7 +216,7 @@ def add_predictions(page, fit):
             continue
         prediction, target = fit.rows(f"prediction/{output}"), fit.rows(f"target/{output}")
         if np.isfinite(target).any() and prediction.shape[1] > 2:
-            for k in range(min(len(prediction), MOST_NETWORKS)):
+            for k in fit.shown:
                 add_prediction(page, fit, output, k, prediction[k], target[k], part)
 
 
@@ -221,8 +229,9 @@ def add_prediction(page, fit, output, k, prediction, target, part):
     order = np.argsort(np.where(np.isfinite(r), r, -2))
     typical = order[len(order) // 2]
     unit = text_of(fit.file[f"prediction/{output}"].attrs.get("units", ""))
-    label = output + (f" ({unit})" if unit not in ("", "1") else "")
-    score = (f"correlation {r[typical]:.4f}" if np.isfinite(r[typical]) else "no correlation, as one does not vary") + (f", {bits[typical]:.3f} bits/spike" if np.isfinite(bits[typical]) else "")
+    label = output + (f" ({unit})" if unit not in ("", "1") else " (counts a step)" if counts else "")
+    score = f"correlation {r[typical]:.4f}" if np.isfinite(r[typical]) else "no correlation, as one does not vary"
+    score += f", {bits[typical]:.3f} bits/spike" if np.isfinite(bits[typical]) else ""
     what = f"{fit.names[k]}, " if fit.many else ""
     which = f"{what}element {typical}, the median of {len(r):,}: " if len(r) > 1 else what
     page.row(2.3)
@@ -264,7 +273,7 @@ def draw_scatter(ax, prediction, target, counts, output):
         mean, at = np.bincount(place, y) / n, np.bincount(place, p) / n
         error = np.sqrt(np.maximum(np.bincount(place, y**2) / n - mean**2, 0) / n)
         ax.errorbar(at, mean, error, fmt="o", ms=3, color=OURS, elinewidth=0.8)
-        ends, title = [0, max(at.max(), mean.max())], "means of 20 parts"
+        ends, title = [0, max(at.max(), mean.max())], "means of 20 equal parts"
     else:
         some = np.linspace(0, len(p) - 1, min(len(p), 4000)).astype(int)
         ax.plot(p[some], y[some], ".", color=OURS, ms=2, alpha=0.4, mew=0, rasterized=True)
@@ -294,18 +303,15 @@ def add_stimulus(page, fit):
     first = int(np.argmax(np.cumsum(power) > 0.01 * power.sum()))
     frames = sorted(set(np.linspace(first, last, FRAMES).round().astype(int)))
     side = min(9.1 / len(frames) - 0.1, 1.6)
-    page.row(min(side * ny / nx, 1.6) + 0.78, f"stimulus that was made: frames, grey is the background ({number(rest)}), black and white \u00b1{number(limit)}; time before its last frame")
+    page.row(min(side * ny / nx, 1.6) + 0.78, f"stimulus that was made: time before its last frame; grey is the background, {number(rest)}, "
+             f"black and white \u00b1{number(limit)} from it")
     for k in frames:
         def draw(ax, k=k):
             ax.imshow(movie[k] - rest, cmap="gray", vmin=-limit, vmax=limit, extent=result.extent(ny, nx), interpolation="nearest")
             ax.set_title(f"{-(last - k) * dt_ms:g} ms" if k != last else "0 ms", fontsize=8.5)
-            ax.set_xlabel(f"x ({result.space_unit()})")
             few_ticks(ax)
-            if k == frames[0]:
-                ax.set_ylabel(f"y ({result.space_unit()})")
-            else:
-                ax.set_yticklabels([])
-        left = 0.62 if k == frames[0] else 0.1
+            one_of_many(ax, k == frames[0], f"x ({result.space_unit()})", f"y ({result.space_unit()})")
+        left = 0.7 if k == frames[0] else 0.1
         page.add(f"frame {k}", side + left, draw, left=left, right=0)
     time = (np.arange(nt) - last) * dt_ms
     page.flow("stimulus course", 4.0, lambda ax: draw_pixels(ax, result, movie, rest, time))
@@ -339,12 +345,12 @@ def draw_slice(ax, result, contrast, limit, time):
 
 
 def draw(result, only=None):
-    fit = Fit(result)
+    fit = Fit(result, only if "networks" in result.file else None)
     page = Page("")
     steps = fit.file["history/step"][()]
     loss = float(np.median(fit.file["score/loss"][()])) if "score/loss" in fit.file else np.nan
     part = text_of(fit.file["score"].attrs.get("part", "")) if "score" in fit.file else ""
-    what = f", {several(len(fit.names), min(len(fit.names), MOST_NETWORKS), 'networks')}" if fit.many else ""
+    what = f", {several(len(fit.names), len(fit.shown), 'networks')}" if fit.many else ""
     page.title = f"{result.name}: {int(steps[-1]) if len(steps) else 0:,} steps{what}, loss {number(loss)} ({part} part)"
     if "stimulus/movie" in fit.file:
         add_stimulus(page, fit)

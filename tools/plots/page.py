@@ -22,14 +22,14 @@ def set_look():
 class Panel:
     """A place of `width` inches in a row, its margins inside; `stack`: heights of axes one above the other, `gap` inches between them."""
 
-    def __init__(self, name, width, draw, stack=(1,), gap=0.6, left=0.62, right=0.14):
+    def __init__(self, name, width, draw, stack=(1,), gap=0.6, left=0.7, right=0.14):
         self.name, self.width, self.draw, self.stack, self.gap, self.left, self.right = name, width, draw, stack, gap, left, right
 
 
 class Row:
     def __init__(self, height, heading=None, top=0.3, bottom=0.48):
         self.height, self.heading, self.top, self.bottom, self.panels = height, heading, top, bottom, []
-        self.whole = height + (0.3 if heading else 0)
+        self.whole = height + (0.27 if heading else 0)
 
     def room(self):
         return WIDTH - sum(p.width for p in self.panels)
@@ -122,6 +122,17 @@ def bare(ax):
 def few_ticks(ax, n=3):
     ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(n))
     ax.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(n))
+
+
+def one_of_many(ax, first, xlabel, ylabel):
+    """Axes beside others with the same limits: labels at the first alone."""
+    if first:
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+    else:
+        ax.set_xlabel("")
+        ax.set_ylabel("")
+        ax.tick_params(labelleft=False, labelbottom=False)
 
 
 def number(x):

@@ -208,7 +208,7 @@ def draw(result, time=None):
     fig = page.fig = plt.figure(figsize=(width, sum(heights) + 0.9), layout="constrained")
     fig.get_layout_engine().set(h_pad=0.05, w_pad=0.05)
     count = f"{sum(p.x.size for p in populations):,} cells, " if populations else ""
-    fig.suptitle(f"{page.title}: {count}{f'maps at {time:.3f} s' if maps else f'spikes at {time:.3f} s'}", fontsize=11, fontweight="bold", x=0.01, ha="left")
+    fig.suptitle(f"{page.title}: {count}{'maps' if maps else 'spikes'} at {time:.3f} s", fontsize=11, fontweight="bold", x=0.01, ha="left")
     outer = fig.add_gridspec(len(heights), 1, height_ratios=heights)
 
     grid = outer[0].subgridspec(rows, columns)
