@@ -193,6 +193,7 @@ CASES = [
     ("fit: penalty on nothing", fit("  split:", "  penalties: [{parameter: opl.tau, l2: 1}]\n  split:"), ["penalties", "opl.tau"], 23),
     ("fit: window outside the field", fit("  split:", "  networks: {window: [20, 20], each: [{name: a, at: [9, 0]}]}\n  split:"), ["networks", "20 x 20", "[9, 0]"], 23),
     ("fit: many networks in a search", fit("method: adam", "method: lbfgs", "  split:", "  networks: {each: [{name: a}]}\n  split:"), ["networks", "lbfgs"], 23),
+    ("fit: a global search without limits", fit("method: adam", "method: direct_l, max_steps: 9"), ["opl.sigma", "direct_l", "min and max"], 20),
     ("fit: a stimulus and parameters", fit("fit:", "fit:\n  target: stimulus"), ["target: stimulus", "parameters"], 19),
     # command line
     ("--set below a value", None, ["--set run.step.size=1", "run.step"], None, ["--set", "run.step.size=1"]),

@@ -1,5 +1,5 @@
-/* test_batch_norm.c - batch normalisation against golden/batch_norm.h5 (a grouped 3-D convolution, BatchNorm3d and ELU of PyTorch 1.13 in double: values,
- * running statistics, gradients) and against plain loops; sequences that do not count leave no trace; running statistics count each chunk once. */
+/* test_batch_norm.c - batch normalisation against golden/batch_norm.h5 (a grouped 3-D convolution, BatchNorm3d and ELU of PyTorch 1.13 in double:
+ * values, running statistics, gradients) and against plain loops; sequences that do not count leave no trace, and a chunk counts once. */
 #include "trials.h"
 
 #ifdef CHIASM_DOUBLE
@@ -274,7 +274,8 @@ static void add_weights(model *m, int t0, int nt)
     for (int l = 0; l < g.nleaf; l++) {
         for (int k = 0; grid_sequence(model_grid(m), g.tile[l].leaf) < COUNT && k < nt * g.tile[l].ny * g.tile[l].nx; k++) {
             int x = k % g.tile[l].nx, y = k / g.tile[l].nx % g.tile[l].ny, t = k / g.tile[l].nx / g.tile[l].ny;
-            host(g.at)[l * g.leaf_stride + t * g.frame_stride + y * g.row_stride + x] += (real)push_direction(t0 + t, g.tile[l].y0 + y, g.tile[l].x0 + x);
+            host(g.at)[l * g.leaf_stride + t * g.frame_stride + y * g.row_stride + x] +=
+                (real)push_direction(t0 + t, g.tile[l].y0 + y, g.tile[l].x0 + x);
         }
     }
 }
@@ -336,8 +337,8 @@ static void sweep(session *s, bool unit, double idle, sweep_result *r)
 
 static void try_model(bool unit)
 {
-    char *stages = memory_text("{name: a, type: batch_norm, input: stimulus, each: %s, epsilon: 0.01, momentum: 0.2, scale: 2, shift: -1, mean: 0.3, variance: 2}",
-                               unit ? "unit" : "channel");
+    char *stages = memory_text("{name: a, type: batch_norm, input: stimulus, each: %s, epsilon: 0.01, momentum: 0.2, scale: 2, shift: -1, mean: 0.3,"
+                               "variance: 2}", unit ? "unit" : "channel");
     const stage_fitted fitted[] = {{"a", "scale", INFINITY}, {"a", "shift", INFINITY}};
     way w = {.ny = NY, .nx = NX, .tiles_y = 2, .tiles_x = 3, .threads = 2, .chunk = CHUNK, .sequences = FLIGHT, .fitted = fitted, .nfitted = 2};
     session s = session_open(stages, &w);

@@ -78,6 +78,10 @@ def search(fits):
     sections = fit(parameters=["norm.scale", "norm.shift"], data={"source": "line.h5", "output": "norm"}, sequences={"length": 100, "batch": 7},
                    split={"validation": 0}, optimiser={"method": "lbfgs", "max_steps": 40})
     fits.write("search.yaml", **COMMON, model=model(), record={"maps": ["norm"]}, fit=sections)
+    tiles = ["--set", "field.tiles=[2, 3]"]
+    fits.run("search.yaml", "tiles.h5", 1, tiles)
+    fits.run("search.yaml", "tiles3.h5", 3, tiles)
+    fits.same("tiles.h5", "tiles3.h5", "seven sequences in six tiles on 3 ranks")
     fits.run("search.yaml", "search.h5", 2)
     fits.run("search_fitted.yaml", "again.h5", command="simulate")
     with h5py.File(fits.path("line.h5")) as f, h5py.File(fits.path("again.h5")) as g:

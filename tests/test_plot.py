@@ -20,7 +20,7 @@ except ModuleNotFoundError:
     print("skipped: no matplotlib")
     sys.exit(77)
 import plot
-from plots import filters
+from plots import filters, fit
 from plots.result import Result, expand, response_of, settings_of
 
 STEP = 0.02
@@ -121,6 +121,8 @@ def fitted_numbers(checks, folder):
     ax = of(page, "prediction low")[0]
     checks.check(np.allclose(ax.lines[0].get_xdata(), STEP * np.arange(100, 140)) and ax.get_xlabel() == "time (s)" and "1.0000" in ax.get_title(),
                  "prediction in seconds, with its score")
+    runs = fit.longest_run(np.array([7, 8, 9, 20, 21, 22, 23, 3, 4]), np.array([1, 1, 1, 1, 1, 1, 0, 1, 1], bool))
+    checks.check(runs == slice(0, 3), "sequences that lie apart are not joined")
 
 
 def fitted_kernels(checks, folder):
@@ -139,6 +141,9 @@ def fitted_kernels(checks, folder):
     expect(checks, page, ["loss", "score", "vector conv.bias"] + bank, "fit of networks")
     limits = {of(page, name)[0].images[0].get_clim() for name in bank}
     checks.check(len(limits) == 1 and -min(limits)[0] == min(limits)[1], "all filters under one symmetric scale")
+    seen = of(page, bank[0])[0].images[0].get_array()
+    checks.check(np.allclose(seen, filters.separate(kernel[0, 0, 0])[0][::-1, ::-1]),
+                 "as a receptive field: the impulse response turned by 180 degrees")
     lags = of(page, bank[0])[1].lines[-1].get_xdata()
     checks.check(np.allclose(lags, [0, 20, 40, 60]) and of(page, bank[0])[1].get_xlabel() == "lag (ms)", "lags in ms")
     checks.check(np.allclose(of(page, bank[0])[0].images[0].get_extent(), [-0.3, 0.3, -0.2, 0.2]), "space in degrees")

@@ -269,6 +269,12 @@ static const trial trials[] = {
     {"batch_norm", TRAINING | PLANE | ONE_TILE | COUPLED | NONLINEAR | CUT,
      "{name: i, type: conv, input: stimulus, kernel: '@:/bank', region: valid, start: zero}, {name: a, type: batch_norm, input: i, each: unit, epsilon: 0.01},"
      "{name: b, type: nonlinearity, form: softplus, input: a}, {name: c, type: batch_norm, input: b}"},
+    {"pool_space", PLANE | ONE_TILE | STEADY, "{name: a, type: pool_space, input: stimulus, size: 4, delay: 1}, {name: b, type: gain, input: a, delay: 2}"},
+    {"pool_space", PLANE | ONE_TILE | CUT,
+     "{name: i, type: conv, input: stimulus, kernel: '@:/bank', region: valid, start: zero}, {name: a, type: pool_space, input: i, size: 2},"
+     "{name: b, type: dense, input: a, init: normal 0.3, start: zero}"},
+    {"pool_space", UNDERIVED | PLANE | ONE_TILE | STEADY, /* kinks in the midst of the values; test_pool_space has its derivative */
+     "{name: a, type: pool_space, input: stimulus, form: max, size: 3, delay: 1}, {name: b, type: gain, input: a, delay: 1}"},
     {"pixel_lif", UNDERIVED,
      "{name: i, type: gain, input: stimulus, scale: 400}, {name: a, type: pixel_lif, input: i, noise: 0.2, refractory_sd: 2 ms},"
      "{name: b, type: blur, input: a, sigma: 0.1 deg}"},
@@ -286,6 +292,7 @@ typedef struct way { /* of running it */
     int sequences, networks; /* 0: one */
     const stage_fitted *fitted; /* [nfitted]; NULL: no derivatives */
     int nfitted;
+    bool blind;         /* no derivative by the stimulus is wanted */
     double push;        /* of the stimulus along test_adjoint's direction */
 } way;
 
@@ -344,7 +351,8 @@ static inline session session_open(const char *stages, const way *w)
                          .nrank = 1};
     setup.nseq = w->sequences;
     setup.nnet = w->networks;
-    setup.differentiate = setup.stimulus_gradient = w->fitted != NULL;
+    setup.differentiate = w->fitted != NULL;
+    setup.stimulus_gradient = w->fitted && !w->blind;
     setup.fitted = w->fitted;
     setup.nfitted = w->nfitted;
     s.m = model_create(&setup);

@@ -122,7 +122,7 @@ typedef struct neuron_shape { /* derivatives are by the first npar of par */
 neuron_shape neuron_look(const neuron_desc *); /* pure */
 
 /* Losses of an output y against a target r, summed over elements with weight w (masks and burn-in are weights of 0):
- * POISSON w (y - r log(y + eps)), BERNOULLI -w (r log y + (1 - r) log(1 - y)), SQUARE w (y - r)^2, ACTIVITY_L1 w |y|, ACTIVITY_L2 w y^2,
+ * POISSON w (y - r log(y + eps)), BERNOULLI -w (r log(y + eps) + (1 - r) log(1 - y + eps)), SQUARE w (y - r)^2, ACTIVITY_L1 w |y|, ACTIVITY_L2 w y^2,
  * LINEAR w r y (a derivative given from outside: r is dLoss/dy; correlation and others that need whole time courses). */
 enum loss_kind { LOSS_POISSON, LOSS_BERNOULLI, LOSS_SQUARE, LOSS_ACTIVITY_L1, LOSS_ACTIVITY_L2, LOSS_LINEAR, LOSS_COUNT };
 
@@ -139,8 +139,8 @@ typedef struct gain_par {
     real b0, a1;     /* Convis: q = feedback V^2 b0 - a1 A                                                    */
 } gain_par;
 
-/* Numbers for each channel, or each unit (channel of a pixel or cell): that of channel c and pixel (y, x) of the field stands at c chan + y row + x col, that
- * of a cell at c chan + id col.  col 0, and row: the pixels or cells of a channel share one. */
+/* Numbers for each channel, or each unit (channel of a pixel or cell): that of channel c and pixel (y, x) of the field stands at c chan + y row +
+ * x col, that of a cell at c chan + id col.  col 0, and row: the pixels or cells of a channel share one. */
 typedef struct unit_table {
     int64_t n, chan, row, col;
     const int64_t *id; /* [leaf][pad] of cells; NULL: pixels */
@@ -238,6 +238,10 @@ typedef struct backend_ops {
      * gain, offset, slope][n]. */
     void (*unit_line)(backend *, const unit_table *, const real *line, int nt, view x, view y);
     void (*unit_line_back)(backend *, const unit_table *, const real *line, int nt, view x, view gy, view gx);
+    /* Mean or largest of squares of size x size pixels; y has x's channels and a size-th of its rows and columns.  The derivative by the largest goes to
+     * the first of several, row by row. */
+    void (*pool_space)(backend *, int size, bool largest, int nt, view x, view y);
+    void (*pool_space_back)(backend *, int size, bool largest, int nt, view x, view gy, view gx);
     /* y = x + sd * a normal number of (seed, pixel of the field or cell id, sequence and network, channel, step); ntile: leaves of a sequence. */
     void (*noise)(backend *, uint64_t seed, real sd, int field_nx, const int64_t *id, int ntile, int64_t step0, int nt, view x, view y);
     /* Adjoints: gx is ADDED to (at NULL: not wanted), g_par[leaf * stride + i] too (NULL: not wanted), by par[i] as the forward op takes it.  state: before

@@ -65,6 +65,8 @@ void cpu_normalise_back(backend *be, const real par[], int npar, int nt, view x,
 void cpu_unit_sums(backend *be, const unit_table *u, const double *centre, int nt, view x, view g, double *sum, int64_t sum_stride);
 void cpu_unit_line(backend *be, const unit_table *u, const real *line, int nt, view x, view y);
 void cpu_unit_line_back(backend *be, const unit_table *u, const real *line, int nt, view x, view gy, view gx);
+void cpu_pool_space(backend *be, int size, bool largest, int nt, view x, view y);
+void cpu_pool_space_back(backend *be, int size, bool largest, int nt, view x, view gy, view gx);
 void cpu_noise(backend *be, uint64_t seed, real sd, int field_nx, const int64_t *id, int ntile, int64_t step0, int nt, view x, view y);
 void cpu_map(backend *be, enum cell_map kind, const real par[], int npar, int nt, view x, view y);
 void cpu_combine(backend *be, int nin, const real weight[], int nt, const view x[], view y);

@@ -36,9 +36,39 @@ static void slopes(enum cell_map kind, const real par[], int n, const real *x, r
     }
 }
 
-/* One row; sum: [4], added to. */
+/* Without derivatives by the parameters. */
+static inline __attribute__((always_inline)) void each_input(cell_slope (*f)(real, const real[4]), const real par[4], int n, const real *restrict x,
+                                                             const real *restrict gy, real *restrict gx)
+{
+    const real p[4] = {par[0], par[1], par[2], par[3]};
+    for (int i = 0; i < n; i++) {
+        gx[i] += gy[i] * f(x[i], p).x;
+    }
+}
+
+static void map_row_back_input(enum cell_map kind, const real par[], int n, const real *x, const real *gy, real *gx)
+{
+    switch (kind) {
+#define CASE(kind_, value, slope_)                                                                                                                   \
+    case kind_:                                                                                                                                      \
+        each_input(slope_, par, n, x, gy, gx);                                                                                                       \
+        break;
+        CELL_MAPS(CASE)
+#undef CASE
+    case MAP_COUNT:
+        ASSERT(kind != MAP_COUNT);
+    }
+}
+
+/* One row; sum: [4], added to; NULL: not wanted. */
 static void map_row_back(enum cell_map kind, const real par[], int nx, const real *x, const real *gy, real *gx, double *sum)
 {
+    if (!sum) {
+        if (gx) {
+            map_row_back_input(kind, par, nx, x, gy, gx);
+        }
+        return;
+    }
     for (int first = 0; first < nx; first += BLOCK) {
         int n = nx - first < BLOCK ? nx - first : BLOCK;
         real slope[5][BLOCK];
@@ -46,7 +76,7 @@ static void map_row_back(enum cell_map kind, const real par[], int nx, const rea
         for (int i = 0; gx && i < n; i++) {
             gx[first + i] += gy[first + i] * slope[0][i];
         }
-        for (int k = 0; sum && k < 4; k++) {
+        for (int k = 0; k < 4; k++) {
             sum[k] += cpu_dot(gy + first, slope[1 + k], n);
         }
     }

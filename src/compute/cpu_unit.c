@@ -1,7 +1,7 @@
 /* cpu_unit.c - sums over steps and pixels, and the straight line that follows from them, for each channel or each unit (batch normalisation). */
 #include "compute/cpu.h"
 
-/* Of row y of channel c: the place of its first number in a table, and the ids that its columns have there (NULL: they count from the tile's left). */
+/* Of row y of channel c: the place of its first number in a table, and the ids that its columns have there (NULL: they count on from there). */
 typedef struct place {
     int64_t at;
     const int64_t *id;

@@ -19,6 +19,7 @@ typedef struct output {
     int pad_ny, pad_nx;    /* padded shape of a map */
     enum { PAST_REST, PAST_ZERO, PAST_FIRST_FRAME } past;
     bool past_fixed;      /* some consumer reads history */
+    bool past_mixed;      /* some read it as 0, some as the rest value: which is 0 then, and must stay so */
     bool doubtful;        /* its stage has problems: what it is made of was guessed */
     bool kept;            /* read after model_forward */
     /* Made and read within one group only: it lives in a worker's own memory, overwritten leaf by leaf, and never goes through main memory; its

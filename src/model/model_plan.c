@@ -173,6 +173,18 @@ static void check_plan(const model *m, const stage *s, const stage_input in[])
     }
 }
 
+/* Of the stage being planned. */
+static void add_outputs(model *m, stage *s, const common *c)
+{
+    s->out = add_output(m, c->name, s->plan.unit, c->nrest > 0 ? c->rest[0] : s->plan.rest, c->nrest == 0 && s->plan.rest_varies);
+    m->output[s->out].rest_given = c->nrest > 0;
+    s->second = -1;
+    if (s->plan.second) {
+        check_name(m, s->node, s->plan.second);
+        s->second = add_output(m, s->plan.second, s->plan.second_unit, s->plan.second_rest, false);
+    }
+}
+
 static void plan_stage(model *m, const input_node *node)
 {
     input *in = m->setup.in;
@@ -230,14 +242,8 @@ static void plan_stage(model *m, const input_node *node)
         s->plan.unit = seen[0].unit;
     }
     check_plan(m, s, seen);
-    s->out = add_output(m, c.name, s->plan.unit, c.nrest > 0 ? c.rest[0] : s->plan.rest, c.nrest == 0 && s->plan.rest_varies);
-    m->output[s->out].rest_given = c.nrest > 0;
+    add_outputs(m, s, &c);
     m->output[s->out].doubtful = !sound || input_nproblem(in) > before;
-    s->second = -1;
-    if (s->plan.second) {
-        check_name(m, node, s->plan.second);
-        s->second = add_output(m, s->plan.second, s->plan.second_unit, s->plan.second_rest, false);
-    }
     m->nstage++;
 }
 
@@ -275,6 +281,7 @@ static void plan_need(model *m, const stage *s, int k)
         if (past == PAST_REST && o->rest_varies) {
             input_problem(m->setup.in, s->node, "delay: channels of '%s' rest at different values; give it a rest, or its start: zero", o->name);
         }
+        o->past_mixed = o->past_mixed || (o->past_fixed && o->past != (unsigned)past);
         o->past = past;
         o->past_fixed = true;
     }
@@ -284,7 +291,8 @@ static void plan_strides(const model *m, output *o)
 {
     int ny = o->cells ? 1 : o->pad_ny, nx = o->cells ? o->cells->pad : o->pad_nx;
     int64_t row = nx + 2 * o->halo, line = 16;
-    o->row_stride = o->halo == 0 && row < line ? row : (row + line - 1) / line * line; /* short rows without a gap: ops take a frame as one row */
+    bool flat = o->halo == 0 && row < 4 * line; /* short rows without a gap: ops take a frame as one row */
+    o->row_stride = flat ? row : (row + line - 1) / line * line;
     o->chan_stride = o->row_stride * (ny + 2 * o->halo);
     o->frame_stride = o->chan_stride * o->nchan;
     o->leaf_stride = o->frame_stride * (o->hist + m->world.max_nt);

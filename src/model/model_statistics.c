@@ -1,5 +1,5 @@
-/* model_statistics.c - what running statistics of a network become by a sweep in training: the mean over its chunks, each by its steps and sequences, of
- * what its stages say.  A chunk counts once: one that is computed again for the derivative stands before the last that counted. */
+/* model_statistics.c - what running statistics of a network become by a sweep in training: the mean over its chunks, each by its steps and sequences,
+ * of what its stages say.  A chunk counts once: one that is computed again for the derivative stands before the last that counted. */
 #include <string.h>
 
 #include "base/error.h"

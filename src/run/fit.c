@@ -143,6 +143,11 @@ size_t fit_bytes(const fit *f)
     bytes += 2 * (size_t)f->npixel * sizeof(double) * 4;
     size_t states = (size_t)model_nleaf(f->m) * (size_t)model_nstate(f->m) * sizeof(real), most = (size_t)f->s.memory_mb << 20;
     size_t all = states * (size_t)((f->window + f->chunk - 1) / f->chunk);
+    for (int i = 0; i < f->nitem; i++) { /* targets and weights of a chunk; and of one leaf, while they are made and scored, in double */
+        model_output o = model_output_at(f->m, f->item[i].output);
+        size_t leaf = (size_t)f->chunk * (size_t)o.nchan * (size_t)o.v.pad_ny * (size_t)o.v.pad_nx;
+        bytes += 2 * leaf * (size_t)model_nleaf(f->m) * sizeof(real) + leaf * (sizeof(real) + 2 * sizeof(double));
+    }
     return bytes + (all < most ? all : most);
 }
 

@@ -175,7 +175,8 @@ static predictions predictions_create(fit *f, fit_set set)
     for (int i = 0; i < f->nitem; i++) {
         double n = (double)p.nhold * (double)p.nstep * (double)f->item[i].nelement, most = n * 8;
         comm_max_double(&most, 1);
-        for (int k = 0; k < 2 && most <= MOST_PREDICTION; k++) {
+        bool fits = most <= MOST_PREDICTION && 2 * most <= (double)f->s.memory_mb * 1048576;
+        for (int k = 0; k < 2 && fits; k++) {
             p.at[i][k] = MEMORY_NEW(double, n);
             for (int64_t j = 0; j < (int64_t)n; j++) {
                 p.at[i][k][j] = -INFINITY; /* not on this rank */

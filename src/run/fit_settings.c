@@ -394,6 +394,22 @@ static double choose_scale(const fit_parameter *q, const double *value, int64_t 
     return q->scale > 0 ? q->scale : n == 1 && most > 0 ? most : 1;
 }
 
+/* A search over a whole box wants to know the box. */
+static void check_box(const fit *f)
+{
+    double *low = MEMORY_NEW(double, f->nu), *high = MEMORY_NEW(double, f->nu);
+    int64_t at = 0;
+    transform_bounds(&f->transform, low, high);
+    for (int i = 0; i < f->nparam; at += f->transform.piece[i++].n) {
+        if (!isfinite(low[at]) || !isfinite(high[at])) {
+            input_problem(f->in, f->param[i].at, "fit: %s: optimiser method %s searches between limits: give min and max%s", f->param[i].name,
+                          f->optim.method, f->transform.piece[i].map == PARAM_FREE ? "" : ", and map: free (or positive, with a min above 0)");
+        }
+    }
+    memory_free(low);
+    memory_free(high);
+}
+
 void fit_read_limits(fit *f)
 {
     f->transform.npiece = f->nparam;
@@ -433,6 +449,9 @@ void fit_read_limits(fit *f)
             input_problem(f->in, f->param[bad].at, "fit: %s: starts at %g, where its map cannot be: it must lie within %g to %g%s", t->name,
                           start[t->at + which], t->min, t->max, t->map == PARAM_FREE ? "" : ", not at a limit");
         }
+    }
+    if (input_nproblem(f->in) == before && optim_needs_bounds(&f->optim)) {
+        check_box(f);
     }
     memory_free(start);
 }

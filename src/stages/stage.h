@@ -104,8 +104,8 @@ typedef struct stage_plan {
     double second_rest;
     int out_halo, out_hist;    /* of its own output, that the stage itself reads back (coupled stages) */
     int swap_halo;             /* of one-channel frames of its own that it swaps; 0: none */
-    bool coupled;              /* needs other leaves (the neighbours' last step, sums over the batch): forward is called once with all leaves of the rank,
-                                  were there none */
+    bool coupled;              /* needs other leaves (the neighbours' last step, sums over the batch): forward is called once with all leaves of the
+                                  rank, were there none, and swaps the borders of its first output itself */
     bool sums;                 /* its sums over leaves are those of one field: one sequence at a time */
     int nparam;
     stage_param param[STAGE_MAX_PARAM];
@@ -125,8 +125,8 @@ typedef struct stage_services {
     void *ctx;
     void (*swap)(void *ctx, view v, int nt);                                 /* fills the halos of nt frames from the neighbours and the edge rule */
     void (*swap_back)(void *ctx, view g, int nt);                            /* its adjoint: adds halos to the pixels they came from, leaves them 0 */
-    void (*sum_leaves)(void *ctx, const double *mine, int n, double *total); /* mine[own leaf][n]; over all leaves of the one network, every sequence, in
-                                                                                fixed order; total[n] */
+    void (*sum_leaves)(void *ctx, const double *mine, int n, double *total); /* mine[own leaf][n]; over all leaves of the one network, every
+                                                                                sequence, in fixed order; total[n] */
 } stage_services;
 
 typedef struct stage_call {
@@ -146,8 +146,8 @@ typedef struct stage_call {
     int64_t tape_stride;
     bool training;                  /* layers that differ in training (noise, batch statistics) act so */
     int nsequence;                  /* of the sequences in flight the first that count; the others run idle and leave no trace in batch statistics */
-    double *statistics;             /* [values of the stage's parameters]: forward writes what its statistics become by this chunk, the same on every rank;
-                                       NULL: nobody asks (no training, or a chunk that is computed again) */
+    double *statistics;             /* [values of the stage's parameters]: forward writes what its statistics become by this chunk, the same on every
+                                       rank; NULL: nobody asks (no training, or a chunk that is computed again) */
     int64_t draw;                   /* number of the batch: random layers draw anew for each */
 } stage_call;
 

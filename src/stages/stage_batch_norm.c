@@ -18,8 +18,8 @@ typedef struct settings {
 } settings;
 
 static const key_spec keys[] = {
-    {"each", KEY_WORD, NULL, "channel", 0, 0, "channel|unit", "what has a mean, a variance, a scale and a shift: a channel, or each pixel or cell of it",
-     offsetof(settings, each), 0, 0},
+    {"each", KEY_WORD, NULL, "channel", 0, 0, "channel|unit",
+     "what has a mean, a variance, a scale and a shift: a channel, or each pixel or cell of it", offsetof(settings, each), 0, 0},
     {"epsilon", KEY_REAL, "", "1e-3", 1e-12, 1e12, NULL, "added to the variance", offsetof(settings, epsilon), 0, 0},
     {"momentum", KEY_REAL, "", "0.01", 0, 1, NULL, "share of a batch in the running mean and variance", offsetof(settings, momentum), 0, 0},
     {"positive_scale", KEY_FLAG, NULL, "false", 0, 0, NULL, "the absolute value of scale is the factor", offsetof(settings, positive_scale), 0, 0},
@@ -84,7 +84,8 @@ static void *batch_plan(const stage_world *w, const void *s_, int nin, const sta
     (void)nin;
     o->world = w;
     o->s = *(const settings *)s_;
-    int64_t ny = in[0].cells ? 1 : in[0].tile ? in[0].pad_ny : w->grid.ny, nx = in[0].cells ? in[0].cells->ncell : in[0].tile ? in[0].pad_nx : w->grid.nx;
+    int64_t ny = in[0].cells ? 1 : in[0].tile ? in[0].pad_ny : w->grid.ny;
+    int64_t nx = in[0].cells ? in[0].cells->ncell : in[0].tile ? in[0].pad_nx : w->grid.nx;
     bool unit = o->s.each == UNIT;
     o->table = (unit_table){.n = in[0].nchan * (unit ? ny * nx : 1), .chan = unit ? ny * nx : 1, .row = unit ? nx : 0, .col = unit,
                             .id = in[0].cells ? in[0].cells->id : NULL};
@@ -205,7 +206,8 @@ static void sum_leaves(void *ctx, int first, int n, int worker)
     unit_table u = table_of(j->o, c, first);
     view g = j->b ? view_of_leaf(j->b->g_out, first, n) : (view){0};
     (void)worker;
-    c->be->ops->unit_sums(c->be, &u, j->centre, c->nt, view_of_leaf(c->in[0], first, n), g, j->o->sum + (c->first + first) * 2 * j->o->n, 2 * j->o->n);
+    int64_t pair = 2 * j->o->n;
+    c->be->ops->unit_sums(c->be, &u, j->centre, c->nt, view_of_leaf(c->in[0], first, n), g, j->o->sum + (c->first + first) * pair, pair);
 }
 
 /* Sums of every leaf of the call; total [2][n] of all. */
@@ -338,7 +340,8 @@ static void backward(void *own_, const stage_call *c, const stage_back *b)
         double n = count(&j);
         sum_all(&j);
         for (int64_t k = 0; k < o->n; k++) {
-            double r2 = 1 / (variance[k] + o->s.epsilon), gain = factor(o, value[SCALE * o->n + k]) * sqrt(r2), slope = -gain * r2 * o->total[o->n + k] / n;
+            double r2 = 1 / (variance[k] + o->s.epsilon), gain = factor(o, value[SCALE * o->n + k]) * sqrt(r2);
+            double slope = -gain * r2 * o->total[o->n + k] / n;
             o->working[SLOPE * o->n + k] = (real)slope;
             o->working[OFFSET * o->n + k] = (real)(-gain * o->total[k] / n - slope * (mean[k] - (double)(real)mean[k]));
         }
@@ -365,13 +368,15 @@ static void destroy(void *own_, backend *be)
 const stage_type stage_batch_norm = {
     .name = "batch_norm",
     .help = "batch normalisation of each channel or each unit",
-    .text = "  y = scale (x - mean)/sqrt(variance + epsilon) + shift                                            (Ioffe & Szegedy 2015)\n"
-            "  In training, mean and variance are those of the steps of a chunk (run.chunk; of a fit usually the whole window, burn-in included),\n"
-            "  of all sequences in flight, and with each: channel of all pixels or cells; derivatives go through them.  Elsewhere they are running\n"
-            "  ones, which follow each step of the optimiser:  running = (1 - momentum) running + momentum batch;  the batch's variance is here the\n"
-            "  unbiased one, and of several chunks the mean counts, each by its steps and sequences.\n"
-            "  A fit may change scale and shift; mean and variance are kept with its results.  Before step 0 the running statistics hold, in training too.\n"
-            "  positive_scale: |scale| in place of scale (Maheswaranathan et al. 2023).  A network with this stage cannot be one of several (fit.networks).",
+    .text = "  y = scale (x - mean)/sqrt(variance + epsilon) + shift                                                    (Ioffe & Szegedy 2015)\n"
+            "  In training, mean and variance are those of the steps of a chunk (run.chunk; of a fit usually the whole window, burn-in\n"
+            "  included), of all sequences in flight, and with each: channel of all pixels or cells; derivatives go through them.  Elsewhere\n"
+            "  they are running ones, which follow each step of the optimiser:  running = (1 - momentum) running + momentum batch.  The\n"
+            "  batch's variance is here the unbiased one; of several chunks the mean counts, each by its steps and sequences.  A search\n"
+            "  (optimiser lbfgs, ...) sees all sequences at every point: momentum: 1 suits it.\n"
+            "  A fit may change scale and shift; mean and variance are kept with its results.  Before step 0 the running statistics hold,\n"
+            "  in training too.  positive_scale: |scale| in place of scale (Maheswaranathan et al. 2023).  A network with this stage cannot\n"
+            "  be one of several (fit.networks).",
     .keys = keys,
     .nkey = sizeof keys / sizeof *keys,
     .settings_size = sizeof(settings),

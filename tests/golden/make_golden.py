@@ -85,6 +85,7 @@ def main(source, here):
             keep(out, name, ref[name][()])
     cnn(source, here)
     filters(source, here)
+    linear_filters(source, here)
 
 
 def cnn(source, here):
@@ -114,6 +115,24 @@ def filters(source, here):
         keep(out, "events_log", ref["IMS_log1.2"][()].swapaxes(0, 1).astype(np.uint8))
         keep(out, "izhikevich_spikes", ref["Izhikevich_default"][0].astype(np.uint8))
         keep(out, "izhikevich_v_u", ref["Izhikevich_default"][1:][:, frames].swapaxes(0, 1)[:, :, :, ::4])
+
+
+def linear_filters(source, here):
+    """Convolutions, recursive filters and the cascades made of them: rows at the borders and inside, both sides of changes; kernels whole, as Convis
+    was given them, but only the first of McIntosh's two readouts (128 kB each)."""
+    rows, frames = np.array([0, 10, 21, 31]), np.array([0, 1, 2, 41, 57, 90, 141, 199])
+    with h5py.File(f"{here}/convis_linear.h5", "w") as out, h5py.File(f"{source}/convis/filters_f64.h5") as ref:
+        out["rows"], out["frames"] = rows, frames
+        for name in ref:
+            if name.endswith("as_given") or name == "smoothconv_g":
+                keep(out, name, ref[name][()])
+            elif name.startswith(("LN", "conv", "highpass", "lowpass", "smoothconv", "spatial_recursive")):
+                keep(out, name.replace(".", "_"), ref[name][0][frames[frames < ref[name].shape[1]]][:, rows])
+        keep(out, "rf_8x32x32", ref["rf_8x32x32"][0, :, 0, 0])
+        keep(out, "McIntosh", ref["McIntosh"][0, :, 0, 0])
+        for name in ["McIntosh_w1", "McIntosh_w2"]:
+            keep(out, name, ref[name][()])
+        keep(out, "McIntosh_w3", ref["McIntosh_w3"][0])
 
 
 if __name__ == "__main__":

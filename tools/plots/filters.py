@@ -57,12 +57,15 @@ def bank_names(nout, nin, network=""):
 
 
 def add_bank(page, result, title, flat, names):
-    """flat [filter][t][y][x].  The strongest MOST are shown, in their order."""
+    """flat [filter][t][y][x].  The strongest MOST are shown, in their order.  A kernel in the file is an impulse response,
+    y(x) = sum k(i) input(x - i): what a cell weighs its surroundings with, as an STA shows it, is that turned by 180 degrees."""
     nt, ny, nx = flat.shape[1:]
+    flat = flat[:, :, ::-1, ::-1]
     chosen = np.sort(np.argsort(-np.abs(flat).reshape(len(flat), -1).max(1), kind="stable")[:MOST])
     parts = [separate(flat[i]) for i in chosen]
     limit = max(float(np.abs(p[0]).max()) for p in parts) or 1.0
-    how = ", map at the peak of the time course; %: power in this separable part" if nt > 1 and ny * nx > 1 else ""
+    how = "; %: power in map times time course" if nt > 1 and ny * nx > 1 else ""
+    how = ": weights of the input as the cell sees it" + how if ny * nx > 1 else how
     how = (" (output from input channel)" if any(" from " in n for n in names) else "") + how
     what = "" if len(flat) == 1 else f", the strongest {MOST} of {len(flat):,} filters" if len(chosen) < len(flat) else f", {len(flat)} filters"
     if ny * nx == 1:

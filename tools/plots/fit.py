@@ -1,5 +1,6 @@
 """fit.py - results of `chiasm fit`: course of the loss, parameters against their start, kernels, predictions, the stimulus that was made.  The file:
 src/run/fit_result.c."""
+import matplotlib
 import numpy as np
 
 from plots import filters
@@ -19,6 +20,8 @@ class Fit:
         self.many = "networks" in self.file
         self.names = text_of(self.file["networks/name"]).split() if self.many else [""]
         self.shown = [k for k, name in enumerate(self.names) if not only or name in only][: len(LINES) if only else MOST_NETWORKS]
+        if len(self.names) == 1:
+            self.names = [""]  # nothing to tell apart
         if not self.shown:
             raise Unusable(f"no network of that name; there are {', '.join(self.names[:20])}{' ...' if len(self.names) > 20 else ''}")
 
@@ -29,7 +32,8 @@ class Fit:
     def parameters(self):
         """(name, unit, [network][...] fitted, the same at the start) of what was fitted."""
         out = []
-        for stage in sorted(self.file["parameters"]):
+        said = text_of(self.file["provenance/input"]) if "provenance/input" in self.file else ""
+        for stage in sorted(self.file["parameters"], key=lambda s: (said.find(f"name: {s}\n"), s)):  # in the model's order
             for name in sorted(self.file["parameters"][stage]):
                 data = self.file[f"parameters/{stage}/{name}"]
                 if data.attrs.get("fitted", 1):
@@ -77,13 +81,14 @@ def add_history(page, fit):
             draw_course(ax, x, table["validation_loss"], "--", "validation", fit.names)
         everything = np.concatenate([table["train_loss"].ravel(), table["validation_loss"].ravel()])
         everything = everything[np.isfinite(everything)]
-        if everything.size and everything.min() > 0 and everything.max() > 5 * everything.min():
+        if everything.size and everything.min() > 0 and everything.max() > 20 * everything.min():
             ax.set_yscale("log")
+            ax.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         mark_kept(ax, x, kept)
         ax.legend()
-        both = fit.many and table["train_loss"].shape[1] <= len(LINES) and np.isfinite(table["validation_loss"]).any()
+        both = len(fit.names) > 1 and table["train_loss"].shape[1] <= len(LINES) and np.isfinite(table["validation_loss"]).any()
         plain(ax, "step of the optimiser", f"loss{of_loss(fit.result)}", "loss" + (", dashed: validation" if both else "") + many_note(table))
-    page.flow("loss", 3.0 if fit.result.settings.get("fit.target") == "stimulus" else 4.2, loss)
+    page.flow("loss", 3.0 if fit.result.settings.get("fit.target") == "stimulus" else 4.2, loss, left=0.85)
     if kind != "-loss" and np.isfinite(table["score"]).any():
         def score(ax):
             draw_course(ax, x, table["score"], "-", kind, fit.names)
@@ -175,7 +180,8 @@ def add_vectors(page, fit):
             x = fit.result.lags(values[0].size) if taps else np.arange(values[0].size)
             ax.plot(x, start[0].ravel(), "o" if not taps else "--", mfc="w", color="0.5", ms=4, label="start")
             for i, k in enumerate(fit.shown):
-                ax.plot(x, values[k].ravel(), "o" if not taps else "-", color=LINES[i] if fit.many else OURS, ms=4, label=fit.names[k] or "fitted")
+                colour = LINES[i] if len(fit.names) > 1 else OURS
+                ax.plot(x, values[k].ravel(), "o" if not taps else "-", color=colour, ms=4, label=fit.names[k] or "fitted")
             ax.axhline(0, color="0.85", lw=0.6, zorder=0)
             if not taps and len(x) < 12:
                 ax.set_xticks(x)
@@ -232,7 +238,7 @@ def add_prediction(page, fit, output, k, prediction, target, part):
     label = output + (f" ({unit})" if unit not in ("", "1") else " (counts a step)" if counts else "")
     score = f"correlation {r[typical]:.4f}" if np.isfinite(r[typical]) else "no correlation, as one does not vary"
     score += f", {bits[typical]:.3f} bits/spike" if np.isfinite(bits[typical]) else ""
-    what = f"{fit.names[k]}, " if fit.many else ""
+    what = f"{fit.names[k]}, " if fit.names[k] else ""
     which = f"{what}element {typical}, the median of {len(r):,}: " if len(r) > 1 else what
     page.row(2.3)
     page.add(f"prediction {output}", 5.2, lambda ax: draw_trace(ax, fit, prediction[:, typical], target[:, typical], counts, label,
@@ -242,19 +248,22 @@ def add_prediction(page, fit, output, k, prediction, target, part):
         page.add(f"scores {output}", 2.4, lambda ax: draw_scores(ax, r))
 
 
+def longest_run(step, known):
+    """The first of the longest stretches of steps that follow each other and have a target, STRETCH at most: sequences may lie apart."""
+    breaks = np.flatnonzero((np.diff(step) != 1) | (np.diff(known.astype(int)) != 0)) + 1
+    runs = [r for r in np.split(np.arange(len(step)), breaks) if known[r[0]]]
+    run = max(runs, key=lambda r: min(len(r), STRETCH))
+    return slice(run[0], min(run[-1] + 1, run[0] + STRETCH))
+
+
 def draw_trace(ax, fit, prediction, target, counts, label, title):
     step = fit.file["prediction/step"][()]
-    at = int(np.flatnonzero(np.isfinite(target))[0]) if np.isfinite(target).any() else 0
-    some = slice(at, at + STRETCH)
-    time = fit.result.times(step[some])
-    gap = np.diff(step[some], prepend=step[some][0]) > 1  # sequences that do not follow each other
-    y, p = target[some].astype(float).copy(), prediction[some].astype(float).copy()
+    some = longest_run(step, np.isfinite(target))
+    time, y, p = fit.result.times(step[some]), target[some], prediction[some]
     if counts:
         ax.bar(time, y, width=fit.result.step_s or 1, color=LIGHT, label="target")
     else:
-        y[gap] = np.nan
         ax.plot(time, y, color=DATA, lw=1.1, label="target")
-    p[gap] = np.nan
     ax.plot(time, p, color=OURS, lw=1.1, ls="-" if counts else "--", label="prediction")
     ax.set_xlim(time[0], time[-1])
     low, high = ax.get_ylim()
@@ -350,7 +359,7 @@ def draw(result, only=None):
     steps = fit.file["history/step"][()]
     loss = float(np.median(fit.file["score/loss"][()])) if "score/loss" in fit.file else np.nan
     part = text_of(fit.file["score"].attrs.get("part", "")) if "score" in fit.file else ""
-    what = f", {several(len(fit.names), len(fit.shown), 'networks')}" if fit.many else ""
+    what = f", {several(len(fit.names), len(fit.shown), 'networks')}" if len(fit.names) > 1 else ""
     page.title = f"{result.name}: {int(steps[-1]) if len(steps) else 0:,} steps{what}, loss {number(loss)} ({part} part)"
     if "stimulus/movie" in fit.file:
         add_stimulus(page, fit)
