@@ -336,12 +336,11 @@ static void try_ways(const subject *u)
             compare(u, w, &sc, &g, 1, rounding, chunk == 1 ? "chunks of 1" : "chunks of 4");
         }
         w = base;
-        w.threads = 3;
-        compare(u, w, &sc, &g, 1, 0, "3 threads");
-        w = base;
         w.blind = true;
         compare(u, w, &sc, &g, 1, 0, "no derivative by the stimulus");
         w = base;
+        w.threads = 3;
+        compare(u, w, &sc, &g, 1, 0, "3 threads");
         if (!one) {
             w.tiles_y = w.tiles_x = 1;
             compare(u, w, &sc, &g, 1, rounding, "one tile");

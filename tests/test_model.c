@@ -353,6 +353,25 @@ static void noise_is_added_in_training(void)
     session_close(&s);
 }
 
+/* A receptive field is laid on the stimulus as it stands. */
+static void receptive_field_is_a_profile(void)
+{
+    way w = {.ny = NY, .nx = NX, .tiles_y = 1, .tiles_x = 1, .threads = 1, .chunk = 6};
+    result r = run("{name: l, type: conv, input: stimulus, kernel: '@:/k', kernel_is: receptive_field, start: zero}", &w);
+    double worst = 0;
+    for (int t = KT; r.n > 0 && t < STEPS; t++) {
+        double sum = 0;
+        for (int n = 0; n < KT * KY * KX; n++) {
+            int k = n / (KY * KX), j = n / KX % KY, i = n % KX;
+            sum += kernel[k][j][i] * (double)(real)luminance(t - k, 4 + j - KY / 2, 5 + i - KX / 2);
+        }
+        worst = fmax(worst, fabs(sum - r.value[(int64_t)STEPS * NY * NX + ((int64_t)t * NY + 4) * NX + 5]));
+    }
+    CHECK(r.n > 0);
+    CHECK_NEAR(worst, 0, sizeof(real) == sizeof(float) ? 2e-6 : 1e-14, "rounding of 60 products of about 0.5");
+    result_free(&r);
+}
+
 /* --- at the door ------------------------------------------------------------------------------------------------------- */
 /* Number of problems of a model. */
 static int problems(const char *stages)
@@ -461,6 +480,7 @@ int main(int argc, char **argv)
                                       {"a field at rest stays at rest", rest_is_steady},
                                       {"fft, separable and direct agree", same_answer_of_all_algorithms},
                                       {"LN is the direct sum", linear_nonlinear_is_the_direct_sum},
+                                      {"a receptive field is a profile", receptive_field_is_a_profile},
                                       {"every pixel has its delay", every_pixel_has_its_delay},
                                       {"noise is added in training", noise_is_added_in_training},
                                       {"wrong models are refused", wrong_models_are_refused},

@@ -8,8 +8,8 @@ usage: tools/model_cell.py kernel FILE.h5
          ran1, trial after trial; OUT.h5 has y [T][trials] counts, r [T][1] Hz, and X [T][8][8] of -0.5 and 0.5 when the stimulus was recorded.
          For exact spikes the rate must be exact: take chiasm-double.  The reference's test frames are 20 to 9019 of stimulus.running_seed -7777.
        tools/model_cell.py score FIT.h5 [--kernel filters] [--rate PREDICTED.h5 TRUE.h5] [--skip 20]
-         how well the filters of a fit, /parameters/<kernel>/kernel, match the four subunits: for each the best cosine between its 2 x 2 square and the
-         spatial component (SVD) of any filter, placed at any position of the map; Moran's I of each filter; and the correlation of two recorded
+         how well the filters of a fit, /parameters/<kernel>/kernel, match the four subunits: for each the best cosine between its 2 x 2 square and
+         the spatial component (SVD) of any filter, placed at any position of the map; Moran's I of each filter; and the correlation of two recorded
          maps `rate`, of the fitted model and of the cell
        tools/model_cell.py cells TRAIN.h5 OUT.h5
          four cells that look at the X of training data: quad (the published one), pair (two diagonal squares), row3 (three squares in a row), one4

@@ -12,11 +12,12 @@
 #include "stages/kernel.h"
 
 enum { ZERO, REST, FIRST_FRAME };
+enum { IMPULSE_RESPONSE, RECEPTIVE_FIELD };
 enum { KERNEL, BIAS }; /* parameters */
 
 typedef struct settings {
     kernel_settings kernel;
-    int algorithm, start, region;
+    int algorithm, start, region, reading;
     double scale;
     int64_t groups, lags; /* lags: dense */
     bool bias;
@@ -27,6 +28,8 @@ typedef struct settings {
      offsetof(settings, algorithm), 0, 0},                                                                                                           \
     {"start", KEY_WORD, NULL, "rest", 0, 0, "zero|rest|first_frame", "the past before step 0: 0, the input's rest value, the first frame for ever",  \
      offsetof(settings, start), 0, 0},                                                                                                               \
+    {"kernel_is", KEY_WORD, NULL, "impulse_response", 0, 0, "impulse_response|receptive_field",                                                      \
+     "receptive_field: a profile laid on the stimulus, as an STA is; it is turned by 180 degrees", offsetof(settings, reading), 0, 0},               \
     {"scale", KEY_REAL, "", "1", -1e12, 1e12, NULL, "factor on the kernel before any fit", offsetof(settings, scale), 0, 0}
 
 static const key_spec keys[] = {
@@ -170,8 +173,9 @@ static void *plan_stage(const stage_world *w, const settings *s, const stage_inp
     o->value = MEMORY_NEW(double, w->nnet * o->nvalue);
     o->rounded = MEMORY_NEW(real, o->nvalue);
     o->plan = MEMORY_NEW(conv_plan *, w->nnet);
+    int64_t plane = d[3] * d[4];
     for (int64_t i = 0; k && i < nkernel; i++) {
-        o->first[i] = s->scale * k[i];
+        o->first[i] = s->scale * k[s->reading == RECEPTIVE_FIELD ? i - i % plane + plane - 1 - i % plane : i];
     }
     memory_free(k);
     for (int n = 0; n < w->nnet; n++) {
