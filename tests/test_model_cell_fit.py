@@ -79,9 +79,8 @@ def main(build):
         cc, cosines = cell.fit("lnln_model_cell.yaml", kernels, "subunits")
         checks.check(cc > linear + 0.05 and cc > 0.95, f"STNMF-started LNLN: correlation {cc:.4f}, LN {linear:.4f}")
         checks.check(cosines.min() > 0.95, f"  cosines with the subunits {cosines.round(4)}")
-        cc, _ = cell.fit("cnn_separable.yaml", ["fit.epochs=10"], "space")
-        # From a random start 1,200 spikes are too few for subunits: it comes to what an LN model does, on frames it has not seen.
-        checks.check(cc > linear - 0.02, f"separable CNN from a random start: correlation {cc:.4f}")
+        cc, _ = cell.fit("cnn_separable.yaml", kernels[:1] + ["fit.epochs=20"], "space")
+        checks.check(cc > linear + 0.02, f"CNN of random spatial filters: correlation {cc:.4f}")
         published(cell)
     checks.done()
 

@@ -49,6 +49,12 @@ def main(build):
         two = {"name": "c", "type": "conv", "input": "stimulus", "size": [1, 1, 1], "channels": 2, "init": "zeros", "bias": True, "values": f"{file}:/two"}
         said = run(build, folder, "two", [two, {"name": "a", "type": "gain", "input": "c", "delay": 3}], expect=65)
         checks.check("rest at different values" in said, "channels that rest at different values do not feed a delay")
+        with h5py.File(file, "a") as f:
+            f["moved/scale"] = 3.0
+        gain = {"name": "g", "type": "gain", "input": "stimulus", "scale": 2, "offset": -1, "values": f"{file}:/moved"}  # its rest leaves 0
+        said = run(build, folder, "past", [gain, {"name": "z", "type": "delay", "input": "g", "steps": 2, "start": "zero"},
+                                           {"name": "a", "type": "sum", "inputs": ["g", "z"], "delay": [3, 0]}], expect=65)
+        checks.check("start: zero" in said and "'g' rests at 0.5" in said, "a rest value that leaves 0 is not taken for 0")
     checks.done()
 
 

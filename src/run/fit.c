@@ -435,7 +435,7 @@ static enum exit_code run_epochs(fit *f)
 
 typedef struct search {
     fit *f;
-    bool stopped, bad;
+    bool stopped;
     double best;
 } search;
 

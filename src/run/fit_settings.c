@@ -30,7 +30,7 @@ static const key_spec fit_keys[] = {
     {"score", KEY_WORD, NULL, "loss", 0, 0, "loss|correlation|bits_per_spike", "what is looked at in validation; the best model is kept", AT(score), 0, 0},
     {"evaluate_every", KEY_INT, NULL, "0", 0, 1e9, NULL, "steps of the optimiser between looks at the validation score; 0: once an epoch", AT(evaluate_every), 0,
      0},
-    {"memory_mb", KEY_INT, NULL, "1024", 1, 1 << 24, NULL, "memory of each rank for the states that back-propagation comes back to, and of all for the arrays of a chunk, MiB", AT(memory_mb), 0, 0},
+    {"memory_mb", KEY_INT, NULL, "1024", 1, 1 << 24, NULL, "memory of each rank for the states that back-propagation comes back to, and of all for the arrays of a chunk; predictions that need more are not written, MiB", AT(memory_mb), 0, 0},
     {"movie_mb", KEY_INT, NULL, "1024", 0, 1 << 24, NULL, "memory of each rank for the frames of the stimulus, and for targets; if they need more, they are made anew each time, MiB",
      AT(movie_mb), 0, 0},
 };

@@ -56,7 +56,7 @@ def write_input(folder, name, nstep, side, epochs):
                 "loss": {"type": "poisson", "activity": [{"stage": "readout", "l1": 1e-3}]},
                 "penalties": [{"parameter": "filters.kernel", "l1": 5.5e-4, "l2": 1e-3}, {"parameter": "readout.kernel", "l2": 1e-3}],
                 "sequences": {"length": BATCH, "burn_in": LAGS}, "split": {"validation": 0}, "optimiser": {"method": "adam", "rate": 1e-3},
-                "epochs": epochs, "evaluate_every": 1 << 20, "networks": {"window": [WINDOW, WINDOW], "table": data + ":/table"}}})
+                "epochs": epochs, "evaluate_every": 1 << 20, "memory_mb": 2048, "networks": {"window": [WINDOW, WINDOW], "table": data + ":/table"}}})
 
 
 def chiasm(build, folder, name, threads, ranks=1):
