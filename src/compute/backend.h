@@ -54,7 +54,7 @@ typedef struct conv_desc {
     bool varies;                     /* conv_set will bring kernels of any rank: AUTO does not take SEPARABLE */
     const struct conv_plan *like;    /* a plan of the same sizes whose working memory this one uses and that outlives it; NULL: its own */
 } conv_desc;
-typedef struct conv_plan conv_plan;  /* opaque, made by the backend; constant after conv_set_kernel */
+typedef struct conv_plan conv_plan;  /* opaque, made by the backend; only conv_set changes it      */
 typedef struct conv_info {           /* what the plan chose, for --plan, log and benchmarks        */
     enum conv_algorithm algorithm;
     int fft_ny, fft_nx;              /* FFT                                                        */

@@ -82,17 +82,26 @@ void cpu_blur_set(backend *be, blur_plan *p, double sigma_px);
 void cpu_blur_set_taps(backend *be, blur_plan *p, const double *taps, double bias);
 void cpu_blur_back(backend *be, const blur_plan *p, int nt, view gy, view gx);
 void cpu_blur_back_par(backend *be, const blur_plan *p, int nt, view x, view gy, double *g, int64_t g_stride);
-void cpu_heat_step_back(backend *be, const blur_plan *p, real b, real c, view u, view y_before, view gy, view gu, view g_before, double *g, int64_t g_stride);
-void cpu_gain_step_back(backend *be, const blur_plan *p, const gain_par *par, view input, view v_before, const dreal *before, int64_t before_stride, view g_v, dreal *g_adaptation, int64_t g_adaptation_stride, view g_input, view g_before, double *g, int64_t g_stride);
-void cpu_gain_convis_back(backend *be, const blur_plan *p, const gain_par *par, double mean, view input, view v_before, view q, const dreal *before, int64_t before_stride, view g_v, dreal *g_adaptation, int64_t g_adaptation_stride, view g_input, view g_before, view gq, double *g_mean, double *g, int64_t g_stride);
-void cpu_gain_q_back(backend *be, const gain_par *par, view v_before, const dreal *before, int64_t before_stride, view gq, double mean_share, view g_before, dreal *g_adaptation, int64_t g_adaptation_stride, double *g, int64_t g_stride);
-void cpu_scan_back(backend *be, enum cell_scan kind, const real par[], int npar, int nt, view x, const dreal *state, int64_t state_stride, view gy, dreal *g_state, int64_t g_state_stride, view gx, double *g_par, int64_t g_par_stride);
+void cpu_heat_step_back(backend *be, const blur_plan *p, real b, real c, view u, view y_before, view gy, view gu, view g_before, double *g,
+                        int64_t g_stride);
+void cpu_gain_step_back(backend *be, const blur_plan *p, const gain_par *par, view input, view v_before, const dreal *before, int64_t before_stride,
+                        view g_v, dreal *g_adaptation, int64_t g_adaptation_stride, view g_input, view g_before, double *g, int64_t g_stride);
+void cpu_gain_convis_back(backend *be, const blur_plan *p, const gain_par *par, double mean, view input, view v_before, view q, const dreal *before,
+                          int64_t before_stride, view g_v, dreal *g_adaptation, int64_t g_adaptation_stride, view g_input, view g_before, view gq,
+                          double *g_mean, double *g, int64_t g_stride);
+void cpu_gain_q_back(backend *be, const gain_par *par, view v_before, const dreal *before, int64_t before_stride, view gq, double mean_share,
+                     view g_before, dreal *g_adaptation, int64_t g_adaptation_stride, double *g, int64_t g_stride);
+void cpu_scan_back(backend *be, enum cell_scan kind, const real par[], int npar, int nt, view x, const dreal *state, int64_t state_stride, view gy,
+                   dreal *g_state, int64_t g_state_stride, view gx, double *g_par, int64_t g_par_stride);
 void cpu_map_back(backend *be, enum cell_map kind, const real par[], int npar, int nt, view x, view gy, view gx, double *g_par, int64_t g_par_stride);
-void cpu_combine_back(backend *be, int nin, const real weight[], int nt, const view x[], view gy, const view gx[], double *g_weight, int64_t g_weight_stride);
+void cpu_combine_back(backend *be, int nin, const real weight[], int nt, const view x[], view gy, const view gx[], double *g_weight,
+                      int64_t g_weight_stride);
 void cpu_link_back(backend *be, const link_table *t, int first_leaf, int nt, view gy, view gx);
-void cpu_neuron(backend *be, const neuron_desc *d, const int64_t *id, int64_t step0, int nt, view x, dreal *state, int64_t state_stride, view y, dreal *tape,
+void cpu_neuron(backend *be, const neuron_desc *d, const int64_t *id, int64_t step0, int nt, view x, dreal *state, int64_t state_stride, view y,
+                dreal *tape,
                 int64_t tape_stride, spike_list *out);
-void cpu_neuron_back(backend *be, const neuron_desc *d, const int64_t *id, int64_t step0, int nt, view x, const dreal *tape, int64_t tape_stride, view gy,
+void cpu_neuron_back(backend *be, const neuron_desc *d, const int64_t *id, int64_t step0, int nt, view x, const dreal *tape, int64_t tape_stride,
+                     view gy,
                      dreal *g_state, int64_t g_state_stride, view gx, double *g_par, int64_t g_par_stride);
 void cpu_loss(backend *be, enum loss_kind kind, const double par[], int nt, view y, view target, view weight, view g, double *value);
 #endif

@@ -1,5 +1,5 @@
-/* cpu_blur.h - the CPU's blurs among their own files: cpu_blur.c (forward), cpu_blur_back.c (adjoints), cpu_blur_taps.c (free taps), cpu_gain.c,
- * cpu_gain_back.c (gain control around them). */
+/* cpu_blur.h - the CPU's blurs among their own files: cpu_blur.c (forward), cpu_blur_back.c (adjoints), cpu_blur_taps.c (free taps), cpu_gain.c
+ * (gain control around them). */
 #ifndef CPU_BLUR_H
 #define CPU_BLUR_H
 #include "compute/blur.h"

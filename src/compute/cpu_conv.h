@@ -1,4 +1,4 @@
-/* cpu_conv.h - convolution on the CPU: the backend's functions, and the three algorithms among themselves. */
+/* cpu_conv.h - convolution on the CPU: the backend's functions, and the four algorithms among themselves. */
 #ifndef CPU_CONV_H
 #define CPU_CONV_H
 #include "compute/conv.h"

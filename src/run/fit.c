@@ -267,7 +267,8 @@ static void look(fit *f)
 static void show_progress(fit *f, int64_t nstep)
 {
     double mine[4] = {0, 0, 0, 0}, *all = MEMORY_NEW(double, 4 * comm_size());
-    for (int k = 0; k < model_nnet(f->m); k++) {
+    int begin, n = fit_networks_to_write(f, &begin); /* each counts once */
+    for (int k = begin; k < begin + n; k++) {
         const fit_course *c = &f->course[k];
         mine[0] += isfinite(c->loss) ? c->loss : 0;
         mine[1] += isfinite(c->score) ? c->score : 0;

@@ -176,6 +176,9 @@ static predictions predictions_create(fit *f, fit_set set)
         double n = (double)p.nhold * (double)p.nstep * (double)f->item[i].nelement, most = n * 8;
         comm_max_double(&most, 1);
         bool fits = most <= MOST_PREDICTION && 2 * most <= (double)f->s.memory_mb * 1048576;
+        if (!fits) {
+            log_say(LOG_RESULT, "output %s: its predictions would take %.3g MB and are not written (fit.memory_mb)", f->item[i].name, 2e-6 * most);
+        }
         for (int k = 0; k < 2 && fits; k++) {
             p.at[i][k] = MEMORY_NEW(double, n);
             for (int64_t j = 0; j < (int64_t)n; j++) {

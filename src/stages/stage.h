@@ -102,7 +102,7 @@ typedef struct stage_plan {
     stage_state state[STAGE_MAX_STATE];
     const char *second, *second_unit; /* name of a second output, a map of the same shape; NULL: none */
     double second_rest;
-    int out_halo, out_hist;    /* of its own output, that the stage itself reads back (coupled stages) */
+    int out_halo, out_hist;    /* of its own output, that the stage itself reads back (coupled stages, glm) */
     int swap_halo;             /* of one-channel frames of its own that it swaps; 0: none */
     bool coupled;              /* needs other leaves (the neighbours' last step, sums over the batch): forward is called once with all leaves of the
                                   rank, were there none, and swaps the borders of its first output itself */

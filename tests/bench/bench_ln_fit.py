@@ -112,7 +112,8 @@ def main(build, steps):
         for _ in range(REPEATS):
             short, long = chiasm(build, folder, "short.yaml")[0], chiasm(build, folder, "long.yaml")[0]
             ours.append((long - short) / 200)
-        print(f"torch {torch.__version__}, conv3d: best {1e3 * min(times):.2f} ms a step, median {1e3 * statistics.median(times):.2f} (one thread, processor time)")
+        print(f"torch {torch.__version__}, conv3d: best {1e3 * min(times):.2f} ms a step, median {1e3 * statistics.median(times):.2f} "
+              "(one thread, processor time)")
         print(f"chiasm:                    best {1e3 * min(ours):.2f} ms a step, median {1e3 * statistics.median(ours):.2f}")
         print(f"ratio of the best {min(times) / min(ours):.1f}, of the medians {statistics.median(times) / statistics.median(ours):.1f}")
         losses = chiasm(build, folder, "all.yaml")[1]

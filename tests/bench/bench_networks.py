@@ -124,7 +124,8 @@ def main(build, ncell):
             theirs = np.array([t for cell in range(3) for t in torch_cell(torch, folder, cell, threads)])[:, which]
             best, median = (1e3 * t[which] for t in per_cell_step(build, folder, ncell, threads))
             print(f"{threads} thread{'s' * (threads > 1)}, {clock}, ms a cell and step of {BATCH} windows:")
-            print(f"  torch {torch.__version__}, one cell after the other (3 of {ncell} measured): best {1e3 * theirs.min():.3f}, median {1e3 * statistics.median(theirs):.3f}")
+            print(f"  torch {torch.__version__}, one cell after the other (3 of {ncell} measured): best {1e3 * theirs.min():.3f}, "
+                  f"median {1e3 * statistics.median(theirs):.3f}")
             print(f"  chiasm, {ncell} at once: best {best:.3f}, median {median:.3f}; {FLOP / best * 1e-6:.1f} GFLOP/s of the convolution's products")
             print(f"  ratio of the best {1e3 * theirs.min() / best:.1f}, of the medians {1e3 * statistics.median(theirs) / median:.1f}")
 

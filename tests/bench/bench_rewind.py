@@ -6,7 +6,8 @@
 fit.memory_mb bounds the states that are kept and, by it, the length of chunks; what is not kept is computed again.  Once unconstrained (the whole
 movie in one chunk), then with less and less.  Printed: chunks, states kept, the largest memory of the process (planned, and as the system saw it),
 and the processor time of a step of the optimiser, which is one sweep forward and back (without the system's share, which is the clearing of fresh
-pages and hits the unconstrained run most), beside that of the unconstrained run (at most 2.5).  The parameters must come out the same (sums of other chunks are rounded otherwise)."""
+pages and hits the unconstrained run most), beside that of the unconstrained run (at most 2.5).  The parameters must come out the same (sums of other
+chunks are rounded otherwise)."""
 import os
 import re
 import subprocess
