@@ -95,7 +95,7 @@ def search(fits):
 
 
 def interrupted(fits):
-    fits.write("long.yaml", **COMMON, model=network(), fit=fit(epochs=40))
+    fits.write("long.yaml", **COMMON, model=network(), fit=fit(epochs=500)) # some seconds on a fast machine
     fits.run("long.yaml", "whole.h5")
     command = ["mpirun", "--oversubscribe", "-n", "2", os.path.join(fits.build, "chiasm"), "fit", fits.path("long.yaml"), "--out", fits.path("term.h5"), "--quiet",
                "--restart-every", "0.05s"]

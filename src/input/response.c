@@ -57,7 +57,7 @@ const help_topic response_topic = {
     keys, sizeof keys / sizeof *keys,
 };
 
-enum { BLOCK_NUMBERS = 1 << 23 }; /* 64 MB */
+enum { BLOCK_NUMBERS = 1 << 21 }; /* 16 MB */
 
 struct response {
     response_settings set;
@@ -70,6 +70,7 @@ struct response {
     int outer;               /* slowest axis of time                                   */
     int64_t inner_steps;     /* steps of one of its elements                           */
     double *block;           /* elements [block0, block0 + nblock) of it               */
+    size_t block_bytes;
     int64_t block0, nblock;  /* block0 < 0: nothing read yet                           */
     int64_t *cell_at, *trial_at, *inner_at, outer_stride; /* places in the block       */
     /* or spikes */
@@ -156,6 +157,7 @@ static bool plan_array(response *r, input *in, const input_node *section)
     int64_t n = r->axes.dims[r->outer], many = BLOCK_NUMBERS / (total / n);
     r->nblock = many < 1 ? 1 : many < n ? many : n;
     r->block0 = -1;
+    r->block_bytes = (size_t)(total / n * r->nblock) * sizeof(double);
     r->block = MEMORY_NEW(double, total / n * r->nblock);
     r->cell_at = places_of(r, AXIS_CELL, -1, &r->source_cells);
     r->trial_at = places_of(r, AXIS_TRIAL, -1, &r->source_trials);
@@ -412,6 +414,11 @@ void response_close(response *r)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         memory_free(all[i]);
     }
+}
+
+size_t response_bytes(const response *r)
+{
+    return r->block_bytes;
 }
 
 response_info response_look(const response *r)

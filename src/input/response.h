@@ -27,6 +27,7 @@ typedef struct response_info {
 response *response_open(input *in, const input_node *section, double step_s, int64_t nstep);
 void response_close(response *r); /* NULL is allowed */
 response_info response_look(const response *r);
+size_t response_bytes(const response *r); /* host memory of the numbers that it holds at a time */
 const char *response_describe(const response *r); /* one line: source, cells, steps, trials, spikes */
 /* to[t][cell], cells [cell0, cell0 + ncell): the mean over trials (trial < 0) or one trial; NaN where nothing was recorded. */
 void response_read(response *r, int64_t trial, int64_t step0, int64_t nt, int64_t cell0, int64_t ncell, double *to);

@@ -147,6 +147,7 @@ size_t fit_bytes(const fit *f)
         model_output o = model_output_at(f->m, f->item[i].output);
         size_t leaf = (size_t)f->chunk * (size_t)o.nchan * (size_t)o.v.pad_ny * (size_t)o.v.pad_nx;
         bytes += 2 * leaf * (size_t)model_nleaf(f->m) * sizeof(real) + leaf * (sizeof(real) + 2 * sizeof(double));
+        bytes += f->item[i].r ? response_bytes(f->item[i].r) : 0;
     }
     return bytes + (all < most ? all : most);
 }
