@@ -122,6 +122,51 @@ def check_space(checks, build, folder):
         checks.check(abs(objective - a["objective"]) < 1e-8, f"GLM: objective {objective:.6f}")
 
 
+def van_rossum(a, b, tau):
+    """Pairs of exponentials: D^2 = 1/2 (sum over a, a + sum over b, b) - sum over a, b of exp(-|difference| / tau)."""
+    pairs = lambda p, q: np.exp(-np.abs(p[:, None] - q[None]) / tau).sum()
+    return np.sqrt(0.5 * pairs(a, a) + 0.5 * pairs(b, b) - pairs(a, b))
+
+
+def victor_purpura(a, b, cost):
+    """The table of cheapest ways from the first i spikes to the first j."""
+    row = np.arange(len(b) + 1.0)
+    for i, time in enumerate(a):
+        new = np.zeros_like(row)
+        new[0] = i + 1
+        for j, other in enumerate(b):
+            new[j + 1] = min(row[j + 1] + 1, new[j] + 1, row[j] + cost * abs(time - other))
+        row = new
+    return row[-1]
+
+
+def check_trains(checks, build, folder):
+    """Distances to a jittered copy of the trains."""
+    _, y = record(folder, True)
+    other = y.copy()
+    other[3:290] = y[1:288]
+    other[100] += 1
+    np.save(os.path.join(folder, "z.npy"), other)
+    doc = describe(True, trial=100, skip=5, test=[2, 3], nonlinearity=[],
+                   trains={"response": {"source": "z.npy", "axes": ["time", "cell"]}, "tau": "30 ms", "cost": "20 Hz"})
+    doc["run"]["duration"] = "6 s"
+    write_yaml(os.path.join(folder, "t.yaml"), doc)
+    for ranks in (1, 2):
+        out = chiasm(build, "chiasm", ["analyze", os.path.join(folder, "t.yaml"), "--overwrite", "--out", os.path.join(folder, "t.h5")], ranks)
+        with h5py.File(os.path.join(folder, "t.h5")) as f:
+            for c in range(NCELL):
+                a, b = (np.repeat((np.arange(300) + 0.5) * 0.02, n[:300, c].astype(int)) for n in (y, other))
+                for name, want in (("van_rossum", van_rossum(a, b, 0.03)), ("van_rossum_to_none", van_rossum(a, b[:0], 0.03)),
+                                   ("victor_purpura", victor_purpura(a, b, 20)), ("victor_purpura_to_none", len(a))):
+                    seen = f[f"analysis/trains/{name}"][c]
+                    checks.check(abs(seen - want) < 1e-9 * want, f"{ranks} ranks, cell {c}: {name} {seen:.6f}, {want:.6f} by numpy")
+    checks.check("van Rossum" in out, "and is said")
+    doc["analyze"]["trains"]["response"]["cells"] = [0]
+    write_yaml(os.path.join(folder, "t.yaml"), doc)
+    out = chiasm(build, "chiasm", ["analyze", os.path.join(folder, "t.yaml"), "--out", os.path.join(folder, "u.h5")], expect=65)
+    checks.check("3 cells are compared with 1" in out, f"refused: {out.strip().splitlines()[0][-110:]}")
+
+
 def check_ranks(checks, build, folder):
     for whole in (True, False):
         record(folder, whole)
@@ -189,6 +234,7 @@ def main(build):
             for first_lag in (0, 1):
                 check_sta(checks, build, folder, whole, first_lag)
         check_space(checks, build, folder)
+        check_trains(checks, build, folder)
         check_ranks(checks, build, folder)
         check_silence(checks, build, folder)
         check_refusals(checks, build, folder)

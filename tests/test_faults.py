@@ -239,7 +239,7 @@ def full_disk(bench):
         said = ABORT_BOX.sub("", without_launcher(process.communicate(timeout=60)[0]))
         seconds = time.monotonic() - began
         bench.judge("disk filled by another while it runs", process.returncode, said, 74, ["disk full", "disk/x.h5"])
-        bench.checks.check(seconds < 10 and said.count("chiasm:") == 1, f"within 10 s ({seconds:.1f} s), said by one rank")
+        bench.checks.check(seconds < 10 and said.count("chiasm:") == 1, f"within 10 s ({seconds:.1f} s), said by one rank: {said.strip()}")
         left = bench.files("disk")
         bench.checks.check("x.h5" not in left and "x.h5.lock" not in left, f"no result under its name, no lock: {left}")
     finally:

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 static void (*stop_all)(int exit_code);
 static int my_rank = -1;
@@ -23,6 +24,16 @@ static _Noreturn void stop(int code)
     _Exit(code);
 }
 
+/* What fails on one rank often fails on all at once (a full disk).  Ranks cannot agree on who speaks, so they wait for their turn: rank 0's
+ * line stands alone, as it stops the others while they wait. */
+static void wait_turn(void)
+{
+    if (my_rank > 0) {
+        long long ms = 500 + 50 * (long long)(my_rank < 30 ? my_rank : 30);
+        nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+    }
+}
+
 _Noreturn void error_fatal(enum exit_code code, const char *fmt, ...)
 {
     char line[2048];
@@ -30,6 +41,7 @@ _Noreturn void error_fatal(enum exit_code code, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
+    wait_turn();
     if (my_rank > 0) {
         fprintf(stderr, "chiasm: error: %s [rank %d]\n", line, my_rank);
     } else {

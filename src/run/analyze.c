@@ -6,6 +6,7 @@
  *     prediction               counts a bin of the last nonlinearity, NaN at bins without a whole window
  *     stc/ istac/ stnmf/ glm/ tuning/
  *     temporal_kernel [lag][1][1], stnmf/kernel [local module][1][y][x]: where a conv of chiasm fit can start
+ *   /analysis/trains/          van_rossum[_to_none], victor_purpura[_to_none] [cell]
  *   /analysis/transfer/        score [model][cell], response_correlation [cell][cell]
  *   /provenance/               see provenance.h */
 #include "run/analyze.h"
@@ -42,6 +43,7 @@ static const key_spec own_keys[] = {
     {"stnmf", KEY_NODE, NULL, "", 0, 0, NULL, "subunits (chiasm help stnmf)", AT(stnmf), 0, 0},
     {"glm", KEY_NODE, NULL, "", 0, 0, NULL, "Poisson regression (chiasm help glm)", AT(glm), 0, 0},
     {"tuning", KEY_NODE, NULL, "", 0, 0, NULL, "responses to gratings (chiasm help tuning)", AT(tuning), 0, 0},
+    {"trains", KEY_NODE, NULL, "", 0, 0, NULL, "distances to the spike trains of another response (chiasm help trains)", AT(trains), 0, 0},
 };
 #define COUNT(x) ((int)(sizeof(x) / sizeof((x)[0])))
 
@@ -51,7 +53,7 @@ static const key_spec istac_keys[] = {
      offsetof(istac_settings, cut), 0, 0},
 };
 
-enum { NTOPIC = 7 };
+enum { NTOPIC = 8 };
 const int analyze_ntopic = NTOPIC;
 const help_topic analyze_topics[NTOPIC] = {
     {"analysis", "section `analyze`: receptive fields and models read off recorded responses",
@@ -71,6 +73,10 @@ const help_topic analyze_topics[NTOPIC] = {
      glm_keys, GLM_NKEY},
     {"tuning", "analyze.tuning: F0, F1, OSI and DSI of responses to gratings shown one after the other",
      "OSI = |sum R exp(2 i theta)| / sum R, DSI = |sum R exp(i theta)| / sum R.", tuning_keys, TUNING_NKEY},
+    {"trains", "analyze.trains: distances of spike trains to those of another response",
+     "van Rossum: D^2 = 1/tau int (f - g)^2 dt, f = sum over spikes of exp(-(t - t_i)/tau).  Victor and Purpura: cheapest way from one train to the\n"
+     "other, 1 for a spike added or taken away, cost |dt| for one moved.  Beside each what an empty train would have.",
+     analyze_trains_keys, ANALYZE_TRAINS_NKEY},
 };
 
 /* --- reading -------------------------------------------------------------------------------------------------------- */
@@ -147,6 +153,7 @@ analysis *analyze_plan(const run_parts *p, const input_node *section)
         a->ncell = info.ncell;
         recording_check(in, section, &a->recording_set, a->nstep);
     }
+    analyze_trains_plan(a);
     return a;
 }
 
@@ -173,6 +180,9 @@ void analyze_destroy(analysis *a)
     if (a) {
         if (a->resp) {
             response_close(a->resp);
+        }
+        if (a->other) {
+            response_close(a->other);
         }
         memory_free(a);
     }
@@ -408,6 +418,9 @@ static bool run_cells(analysis *a)
     }
     if (!stopped && a->set.transfer) {
         run_transfer(a);
+    }
+    if (!stopped) {
+        analyze_trains(a);
     }
     for (int64_t c = 0; c < r->ncell; c++) {
         filter_free(&filters[c]);

@@ -13,7 +13,7 @@
 
 /* The section as read. */
 typedef struct analyze_settings {
-    const input_node *response, *stc, *istac, *stnmf, *glm, *tuning;
+    const input_node *response, *stc, *istac, *stnmf, *glm, *tuning, *trains;
     double window, window_at[2], window_smooth; /* window: pixels a side, 0: the whole field */
     int nwindow_at, filter, mean, nnonlinearity;
     bool transfer;
@@ -28,6 +28,11 @@ typedef struct istac_settings {
     double cut;
 } istac_settings;
 
+typedef struct trains_settings {
+    const input_node *response;
+    double tau_s, cost_hz;
+} trains_settings;
+
 struct analysis {
     const run_parts *parts;
     analyze_settings set;
@@ -37,8 +42,9 @@ struct analysis {
     stnmf_settings stnmf;
     glm_settings glm;
     tuning_settings tuning;
+    trains_settings trains;
     bool wants[NONLINEARITY_COUNT];
-    response *resp;
+    response *resp, *other; /* other: trains that are compared, or NULL */
     int64_t nstep, ncell;
     /* of a run */
     recording *r;
@@ -70,6 +76,11 @@ void analyze_stc(analysis *a, const cell_filter *f);
 void analyze_glm(analysis *a, const cell_filter *f);
 void analyze_tuning(analysis *a, const cell_filter *f);
 void analyze_stnmf(analysis *a, const cell_filter *filters);
+/* analyze_trains.c */
+enum { ANALYZE_TRAINS_NKEY = 3 };
+extern const key_spec analyze_trains_keys[ANALYZE_TRAINS_NKEY];
+void analyze_trains_plan(analysis *a); /* once a->resp is open */
+void analyze_trains(analysis *a);
 
 /* Writes values under a group of the result; rank 0 does it.  dims end with 0. */
 void analyze_put(analysis *a, const char *group, const char *name, const char *unit, const double *values, int64_t d0, int64_t d1, int64_t d2);
