@@ -1,6 +1,7 @@
 /* error.c - one line on stderr, then every rank stops. */
 #include "base/error.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,12 +26,11 @@ static _Noreturn void stop(int code)
 }
 
 /* What fails on one rank often fails on all at once (a full disk).  Ranks cannot agree on who speaks, so they wait for their turn: rank 0's
- * line stands alone, as it stops the others while they wait. */
+ * line stands alone, as it stops the others while they wait.  Open MPI sends SIGTERM, which does not end the wait, and SIGKILL 1 s later. */
 static void wait_turn(void)
 {
-    if (my_rank > 0) {
-        long long ms = 500 + 50 * (long long)(my_rank < 30 ? my_rank : 30);
-        nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
+    struct timespec left = {2, 50000000L * (my_rank < 19 ? my_rank : 19)};
+    while (my_rank > 0 && nanosleep(&left, &left) != 0 && errno == EINTR) {
     }
 }
 
