@@ -43,15 +43,18 @@ static int64_t place(view v, spot p)
     return p.n * v.leaf_stride + p.t * FRAME + p.c * ROWS * COLUMNS + p.i;
 }
 
-static void put(view v, const double *from)
+static void put(backend *be, view there, const double *from)
 {
+    view v = test_take(be, there, TIME);
     for (int k = 0; k < SIZE; k++) {
         spot p = spot_of(k);
         host(v.at)[place(v, p)] = (real)from[k];
     }
+    test_give(be, there, TIME, v);
+    memory_free(v.at);
 }
 
-static double at(view v, spot p)
+static double at(view v, spot p) /* v in host memory, as of test_take */
 {
     return (double)host(v.at)[place(v, p)];
 }
@@ -71,13 +74,26 @@ static void no_swap(void *ctx, view v, int nt)
     CHECK(v.halo == 0);
 }
 
+typedef struct lone { /* a stage without a model */
+    input *in;
+    backend *be;
+    stage_world world;
+    grid_tile tile[NSEQ];
+    stage_plan plan;
+    void *settings, *own;
+    stage_services services;
+    stage_call call;
+    view gy, gx;
+} lone;
+
 static double elu(double z)
 {
     return z > 0 ? z : expm1(z);
 }
 
-static void check_elu(view out, const char *name)
+static void check_elu(const lone *s, const char *name)
 {
+    view out = test_take(s->be, s->call.out, TIME);
     static double wanted[SIZE];
     golden(name, wanted);
     double worst = 0;
@@ -85,12 +101,14 @@ static void check_elu(view out, const char *name)
         spot p = spot_of(k);
         worst = fmax(worst, fabs(elu(at(out, p)) - wanted[k]));
     }
+    memory_free(out.at);
     CHECK_NEAR(worst, 0, rounding, "rounding");
 }
 
 /* The derivative by the convolution's kernel, of that by its output: it tells of every gx. */
-static void check_kernel(view gx)
+static void check_kernel(const lone *s)
 {
+    view gx = test_take(s->be, s->gx, TIME);
     static double x[NSEQ][IN_CHAN][IN_TIME][IN_ROWS][IN_COLUMNS], wanted[NWEIGHT];
     double worst = 0;
     golden("x", &x[0][0][0][0][0]);
@@ -107,26 +125,15 @@ static void check_kernel(view gx)
         }
         worst = fmax(worst, fabs(sum - wanted[w]));
     }
+    memory_free(gx.at);
     CHECK_NEAR(worst, 0, 30 * rounding, "240 products of up to 10");
 }
-
-typedef struct lone { /* a stage without a model */
-    input *in;
-    backend *be;
-    stage_world world;
-    grid_tile tile[NSEQ];
-    stage_plan plan;
-    void *settings, *own;
-    stage_services services;
-    stage_call call;
-    view gy, gx;
-} lone;
 
 static void lone_open(lone *s)
 {
     const stage_type *type = stage_find("batch_norm");
     s->in = input_from_text("{epsilon: 1e-5, momentum: 0.7}", "test", NULL, 0);
-    s->be = backend_open("cpu", 1);
+    s->be = test_backend(1);
     s->world = (stage_world){.in = s->in, .grid = grid_plan(ROWS, COLUMNS, 1, 1), .nleaf = NSEQ, .tile = s->tile, .nnet = 1, .differentiate = true};
     s->world.grid.nseq = NSEQ;
     for (int l = 0; l < NSEQ; l++) {
@@ -137,7 +144,7 @@ static void lone_open(lone *s)
     stage_input seen = {.name = "conv", .nchan = CHAN, .pad_ny = ROWS, .pad_nx = COLUMNS};
     s->own = type->plan(&s->world, s->settings, 1, &seen, input_root(s->in), &s->plan);
     CHECK(input_nproblem(s->in) == 0 && s->plan.coupled && s->plan.nparam == 4);
-    s->services = (stage_services){NULL, no_swap, no_swap, plain_sum};
+    s->services = (stage_services){NULL, no_swap, no_swap, plain_sum, NULL};
     s->call = (stage_call){.be = s->be, .services = &s->services, .nleaf = NSEQ, .nt = TIME, .nin = 1, .training = true, .nsequence = NSEQ};
     s->call.in[0] = make_view(s->be, s->tile);
     s->call.out = make_view(s->be, s->tile);
@@ -152,7 +159,7 @@ static void lone_close(lone *s)
     for (int i = 0; i < 4; i++) {
         s->be->ops->release(s->be, arrays[i]);
     }
-    backend_close(s->be);
+    test_backend_close(s->be);
     input_destroy(s->in);
     memory_free(s->settings);
 }
@@ -166,7 +173,7 @@ static void as_pytorch(void)
     memset(&s, 0, sizeof s);
     lone_open(&s);
     golden("conv", x);
-    put(s.call.in[0], x);
+    put(s.be, s.call.in[0], x);
     golden("gamma", value);
     golden("beta", value + CHAN);
     golden("running_mean", value + 2 * CHAN);
@@ -174,7 +181,7 @@ static void as_pytorch(void)
     type->set(s.own, s.be, 0, value);
     s.call.statistics = after;
     type->forward(s.own, &s.call);
-    check_elu(s.call.out, "y");
+    check_elu(&s, "y");
     golden("running_mean_new", wanted[0]);
     golden("running_var_new", wanted[1]);
     for (int k = 0; k < 2 * CHAN; k++) {
@@ -182,12 +189,15 @@ static void as_pytorch(void)
     }
 
     golden("cot", g);
+    view z_view = test_take(s.be, s.call.out, TIME);
     for (int k = 0; k < SIZE; k++) {
         spot p = spot_of(k);
-        double z = at(s.call.out, p);
+        double z = at(z_view, p);
         g[k] *= z > 0 ? 1 : exp(z);
     }
-    put(s.gy, g);
+    memory_free(z_view.at);
+    put(s.be, s.gy, g);
+    s.be->ops->fill(s.be, s.gx.at, 0, SIZE);
     stage_back b = {.g_out = s.gy, .g_par = g_par[0], .g_par_stride = 4 * CHAN};
     b.g_in[0] = s.gx;
     type->backward(s.own, &s.call, &b);
@@ -197,14 +207,14 @@ static void as_pytorch(void)
         CHECK_NEAR(g_par[0][k] + g_par[1][k], wanted[k / CHAN][k % CHAN], 30 * rounding, "240 products of up to 10");
         CHECK(g_par[0][2 * CHAN + k] == 0); /* no derivative by a statistic */
     }
-    check_kernel(s.gx);
+    check_kernel(&s);
 
     memcpy(value + 2 * CHAN, after + 2 * CHAN, 2 * CHAN * sizeof(double));
     s.call.training = false;
     s.call.statistics = NULL;
     type->set(s.own, s.be, 0, value);
     type->forward(s.own, &s.call);
-    check_elu(s.call.out, "y_eval");
+    check_elu(&s, "y_eval");
     lone_close(&s);
 }
 
@@ -216,9 +226,10 @@ static double shown(int sequence, int t, int i, double idle)
     return sequence < COUNT ? luminance(t + 100 * sequence, i / NX, i % NX) : idle;
 }
 
-static void show_sequences(model *m, int t0, int nt, double idle)
+static void show_sequences(const session *s, int t0, int nt, double idle)
 {
-    view v = model_stimulus(m);
+    model *m = s->m;
+    view there = model_stimulus(m), v = test_take(s->be, there, nt);
     for (int l = 0; l < v.nleaf; l++) {
         for (int k = 0; k < nt * v.tile[l].ny * v.tile[l].nx; k++) {
             int x = k % v.tile[l].nx, y = k / v.tile[l].nx % v.tile[l].ny, t = k / v.tile[l].nx / v.tile[l].ny;
@@ -227,6 +238,8 @@ static void show_sequences(model *m, int t0, int nt, double idle)
                 (real)shown(sequence, t0 + t, (v.tile[l].y0 + y) * NX + v.tile[l].x0 + x, idle);
         }
     }
+    test_give(s->be, there, nt, v);
+    memory_free(v.at);
 }
 
 /* Mean and variance of steps [t0, t0 + nt) that pixel i has, unit or not; returns the number of elements. */
@@ -249,9 +262,10 @@ static double plain_batch(bool unit, int t0, int nt, int pixel, double *mean, do
     return n;
 }
 
-static void check_outputs(model *m, bool unit, int t0, int nt)
+static void check_outputs(const session *s, bool unit, int t0, int nt)
 {
-    view v = model_output_at(m, 1).v;
+    model *m = s->m;
+    view v = test_take(s->be, model_output_at(m, 1).v, nt);
     double worst = 0;
     for (int l = 0; l < v.nleaf; l++) {
         int sequence = grid_sequence(model_grid(m), v.tile[l].leaf);
@@ -265,12 +279,14 @@ static void check_outputs(model *m, bool unit, int t0, int nt)
             }
         }
     }
+    memory_free(v.at);
     CHECK_NEAR(worst, 0, rounding, "rounding");
 }
 
-static void add_weights(model *m, int t0, int nt)
+static void add_weights(const session *s, int t0, int nt)
 {
-    view g = model_gradient(m, 1);
+    model *m = s->m;
+    view there = model_gradient(m, 1), g = test_take(s->be, there, nt);
     for (int l = 0; l < g.nleaf; l++) {
         for (int k = 0; grid_sequence(model_grid(m), g.tile[l].leaf) < COUNT && k < nt * g.tile[l].ny * g.tile[l].nx; k++) {
             int x = k % g.tile[l].nx, y = k / g.tile[l].nx % g.tile[l].ny, t = k / g.tile[l].nx / g.tile[l].ny;
@@ -278,11 +294,14 @@ static void add_weights(model *m, int t0, int nt)
                 (real)push_direction(t0 + t, g.tile[l].y0 + y, g.tile[l].x0 + x);
         }
     }
+    test_give(s->be, there, nt, g);
+    memory_free(g.at);
 }
 
-static bool idle_is_zero(model *m, int nt)
+static bool idle_is_zero(const session *s, int nt)
 {
-    view g = model_gradient(m, 0);
+    model *m = s->m;
+    view g = test_take(s->be, model_gradient(m, 0), nt);
     bool zero = true;
     for (int l = 0; l < g.nleaf; l++) {
         for (int k = 0; grid_sequence(model_grid(m), g.tile[l].leaf) >= COUNT && k < nt * g.tile[l].ny * g.tile[l].nx; k++) {
@@ -290,6 +309,7 @@ static bool idle_is_zero(model *m, int nt)
             zero = zero && host(g.at)[l * g.leaf_stride + t * g.frame_stride + y * g.row_stride + x] == 0;
         }
     }
+    memory_free(g.at);
     return zero;
 }
 
@@ -305,9 +325,9 @@ static void sweep(session *s, bool unit, double idle, sweep_result *r)
     model_start(s->m);
     for (int t0 = 0; t0 < LENGTH; t0 += CHUNK) {
         int nt = LENGTH - t0 < CHUNK ? LENGTH - t0 : CHUNK;
-        show_sequences(s->m, t0, nt, idle);
+        show_sequences(s, t0, nt, idle);
         model_forward(s->m, t0, nt);
-        check_outputs(s->m, unit, t0, nt);
+        check_outputs(s, unit, t0, nt);
     }
     model_values(s->m, 0, r->value);
     model_statistics(s->m, 0, r->value);
@@ -318,13 +338,13 @@ static void sweep(session *s, bool unit, double idle, sweep_result *r)
             for (int l = 0; l < model_nleaf(s->m); l++) { /* it has no state but that before step 0 */
                 model_state_set(s->m, l, state + l * model_nstate(s->m));
             }
-            show_sequences(s->m, t0, nt, idle);
+            show_sequences(s, t0, nt, idle);
             model_forward(s->m, t0, nt);
         }
         model_back_open(s->m, nt);
-        add_weights(s->m, t0, nt);
+        add_weights(s, t0, nt);
         model_back(s->m, t0, nt);
-        CHECK(idle_is_zero(s->m, nt));
+        CHECK(idle_is_zero(s, nt));
     }
     model_back_end(s->m);
     model_gradient_sum(s->m, r->by);

@@ -3,6 +3,7 @@
 #include "base/random.h"
 #include "compute/cellmath.h"
 #include "compute/backend.h"
+#include "device.h"
 #include "test.h"
 
 #ifdef CHIASM_DOUBLE
@@ -66,16 +67,18 @@ static view row_view(dreal *at, const grid_tile *tile)
 
 static void lowpass_closed_form(void)
 {
-    backend *be = backend_open("cpu", 1);
+    backend *be = test_backend(1);
     grid_tile tile = {0, 0, 0, 1, NX};
     for (int npole = 1; npole <= 4; npole++) {
-        dreal *x = be->ops->alloc(be, NX * NT), *y = be->ops->alloc(be, NX * NT), *s = be->ops->alloc(be, NX * 4);
+        real pulses[NX * NT] = {0};
         double c = exp(-0.1);
         const real par[4] = {(real)(1 - c), (real)c, 2, (real)npole};
         for (int i = 0; i < NX; i++) { /* a pulse at step i mod 5, of height i */
-            host(x)[(i % 5) * NX + i] = (real)i;
+            pulses[(i % 5) * NX + i] = (real)i;
         }
+        dreal *x = test_put(be, pulses, NX * NT), *y = be->ops->alloc(be, NX * NT), *s = test_zeros(be, NX * 4);
         be->ops->scan(be, SCAN_LOWPASS, par, 4, NT, row_view(x, &tile), s, NX * 4, row_view(y, &tile));
+        real *out = test_get(be, y, NX * NT);
         for (int i = 0; i < NX; i += 7) {
             for (int t = i % 5; t < NT; t += 9) { /* (1-c)^n binom(k+n-1, n-1) c^k */
                 int k = t - i % 5;
@@ -83,26 +86,27 @@ static void lowpass_closed_form(void)
                 for (int m = 1; m < npole; m++) {
                     binomial *= (k + m) / (double)m;
                 }
-                CHECK_NEAR(host(y)[t * NX + i], 2 * i * pow(1 - c, npole) * binomial * pow(c, k), 40 * rounding, "36 steps of rounding");
+                CHECK_NEAR(out[t * NX + i], 2 * i * pow(1 - c, npole) * binomial * pow(c, k), 40 * rounding, "36 steps of rounding");
             }
         }
+        memory_free(out);
         be->ops->release(be, x);
         be->ops->release(be, y);
         be->ops->release(be, s);
     }
-    backend_close(be);
+    test_backend_close(be);
 }
 
 /* Constant input and no feedback: V relaxes exponentially; with feedback it settles where A = q(V) and V = gain I/(leak + A). */
 static void gain_control_settles(void)
 {
-    backend *be = backend_open("cpu", 1);
+    backend *be = test_backend(1);
     enum { N = 20 };
     grid_tile tile = {0, 0, 0, N, N};
     blur_desc d = {.method = BLUR_GAUSSIAN, .sigma_px = 1, .field_ny = N, .field_nx = N, .tile_ny = N, .tile_nx = N};
     blur_plan *plan = be->ops->blur_create(be, &d);
     int halo = blur_look(&d).radius, row = N + 2 * halo;
-    dreal *memory = be->ops->alloc(be, 2 * row * row), *input = be->ops->alloc(be, N * N), *a = be->ops->alloc(be, N * N);
+    dreal *memory = test_zeros(be, 2 * row * row), *input = be->ops->alloc(be, N * N), *a = test_zeros(be, N * N);
     view in = {input, &tile, 1, 1, 0, N * N, N * N, N * N, N, N, N};
     view v = {memory + halo * row + halo, &tile, 1, 1, halo, 2 * row * row, row * row, row * row, row, N, N}, none = {0};
     be->ops->fill(be, input, (real)0.8, N * N);
@@ -110,7 +114,9 @@ static void gain_control_settles(void)
     for (int t = 1; t <= 40; t++) {
         be->ops->gain_step(be, plan, &p, in, v, a, N * N, view_at_frame(v, 1), none);
         be->ops->move(be, memory, memory + row * row, row * row);
-        CHECK_NEAR(host(v.at)[5 * row + 7], 150 * 0.8 / 50 * (1 - exp(-0.05 * t)), 40 * rounding, "exact for constant input");
+        real now;
+        be->ops->download(be, &now, v.at + 5 * row + 7, 1);
+        CHECK_NEAR(now, 150 * 0.8 / 50 * (1 - exp(-0.05 * t)), 40 * rounding, "exact for constant input");
     }
     p.feedback_hz = 100;
     for (int t = 0; t < 3000; t++) {
@@ -118,13 +124,15 @@ static void gain_control_settles(void)
         be->ops->gain_step(be, plan, &p, in, v, a, N * N, view_at_frame(v, 1), none);
         be->ops->move(be, memory, memory + row * row, row * row);
     }
-    double volt = (double)host(v.at)[9 * row + 3], u = 100 * volt * volt;
+    real last;
+    be->ops->download(be, &last, v.at + 9 * row + 3, 1);
+    double volt = (double)last, u = 100 * volt * volt;
     CHECK_NEAR(volt * (50 + u / (1 + u / 5e5)), 150 * 0.8, 1200 * rounding, "fixed point");
     be->ops->blur_destroy(be, plan);
     be->ops->release(be, memory);
     be->ops->release(be, input);
     be->ops->release(be, a);
-    backend_close(be);
+    test_backend_close(be);
 }
 
 static void rectifier_is_smooth(void)
@@ -143,25 +151,29 @@ static void rectifier_is_smooth(void)
 /* Constant current: the first spike after ln(E/(E-1))/g, then one each refractory time + that. */
 static void lif_is_exact(void)
 {
-    backend *be = backend_open("cpu", 1);
+    backend *be = test_backend(1);
     enum { N = 5, STEPS = 400 };
     grid_tile tile = {0, 0, 0, 1, N};
-    dreal *current = be->ops->alloc(be, N), *count = be->ops->alloc(be, N), *state = be->ops->alloc(be, 4 * N);
+    const double amps[N] = {10, 49, 80, 400, 20000};
+    real driven[N];
+    for (int i = 0; i < N; i++) {
+        driven[i] = (real)amps[i];
+    }
+    dreal *current = test_put(be, driven, N), *count = be->ops->alloc(be, N * STEPS), *state = test_zeros(be, 4 * N);
     view in = {current, &tile, 1, 1, 0, N, N, N, N, 1, N}, out = {count, &tile, 1, 1, 0, N, N, N, N, 1, N};
     const int64_t id[N] = {100, 101, 102, 103, 104};
-    const double amps[N] = {10, 49, 80, 400, 20000};
     spike_list spikes = {0};
     lif_par p = {.step_s = 0.001, .leak_hz = 50, .refractory_s = 0.0034, .random.seed = 1};
-    for (int i = 0; i < N; i++) {
-        host(current)[i] = (real)amps[i];
-    }
-    int64_t counted = 0;
     for (int t = 0; t < STEPS; t++) {
-        be->ops->lif(be, &p, t, 1, in, id, state, 4 * N, out, NULL, 0, &spikes);
-        for (int i = 0; i < N; i++) {
-            counted += (int64_t)host(count)[i];
-        }
+        be->ops->lif(be, &p, t, 1, in, id, state, 4 * N, view_at_frame(out, t), NULL, 0, &spikes);
     }
+    be->ops->sync(be);
+    real *counts = test_get(be, count, N * STEPS);
+    int64_t counted = 0;
+    for (int i = 0; i < N * STEPS; i++) {
+        counted += (int64_t)counts[i];
+    }
+    memory_free(counts);
     CHECK(counted == spikes.n);
     for (int i = 0; i < N; i++) {
         double e = amps[i] / 50, wait = e > 1 ? log(e / (e - 1)) / 50 : HUGE_VAL;
@@ -179,16 +191,16 @@ static void lif_is_exact(void)
     be->ops->release(be, current);
     be->ops->release(be, count);
     be->ops->release(be, state);
-    backend_close(be);
+    test_backend_close(be);
 }
 
 /* Far below threshold the membrane has the standard deviation asked for (VirtualRetina's scale of the noise), whatever the step. */
 static void lif_noise_has_its_size(void)
 {
-    backend *be = backend_open("cpu", 1);
+    backend *be = test_backend(1);
     enum { N = 2000 };
     grid_tile tile = {0, 0, 0, 1, N};
-    dreal *current = be->ops->alloc(be, N), *count = be->ops->alloc(be, N), *state = be->ops->alloc(be, 4 * N);
+    dreal *current = test_zeros(be, N), *count = be->ops->alloc(be, N), *state = test_zeros(be, 4 * N);
     view in = {current, &tile, 1, 1, 0, N, N, N, N, 1, N}, out = {count, &tile, 1, 1, 0, N, N, N, N, 1, N};
     int64_t *id = MEMORY_NEW(int64_t, N);
     spike_list spikes = {0};
@@ -199,10 +211,13 @@ static void lif_noise_has_its_size(void)
     for (int t = 0; t < 400; t++) {
         be->ops->lif(be, &p, t, 1, in, id, state, 4 * N, out, NULL, 0, &spikes);
     }
+    be->ops->sync(be);
+    real *v = test_get(be, state, N);
     double square = 0;
     for (int i = 0; i < N; i++) {
-        square += (double)host(state)[i] * (double)host(state)[i] / N;
+        square += (double)v[i] * (double)v[i] / N;
     }
+    memory_free(v);
     /* discrete steps: sigma^2 (2/(g dt)) (1-k)/(1+k), k = exp(-g dt), here 0.99995 of sigma^2 */
     CHECK_NEAR(sqrt(square), 0.1, 5 * 0.1 / sqrt(2.0 * N), "5 standard errors");
     CHECK(spikes.n == 0);
@@ -211,9 +226,93 @@ static void lif_noise_has_its_size(void)
     be->ops->release(be, current);
     be->ops->release(be, count);
     be->ops->release(be, state);
-    backend_close(be);
+    test_backend_close(be);
+}
+
+/* Any number of entries, some of weight 0, pixels of many cells or none, and of other frames: where several steps give to one pixel, all of them
+ * count. Against the plain sums. */
+static void sampling_is_its_table(void)
+{
+    enum {
+        TABLES = 3,
+        LEAVES = 2,
+        CELLS = 290,
+        PAD = 304,
+        MOST = 4,
+        PIXELS = 600,
+        FRAMES = 13,
+        PAST = 2,
+        STEPS = FRAMES - PAST,
+        ALL = LEAVES * FRAMES * PIXELS
+    };
+    static const struct {
+        int nentry;
+        bool frames;
+    } cases[] = {{1, false}, {4, false}, {3, true}, {4, true}};
+    static double want[LEAVES * STEPS * PAD], back[ALL];
+    backend *be = test_backend(1);
+    const grid_tile cells[LEAVES] = {{1, 0, 0, 1, CELLS}, {2, 0, 0, 1, CELLS - 40}};
+    real *map = MEMORY_NEW(real, ALL), *given = MEMORY_NEW(real, LEAVES * STEPS * PAD), *weight = MEMORY_NEW(real, TABLES * PAD * MOST);
+    int32_t *offset = MEMORY_NEW(int32_t, TABLES * PAD * MOST);
+    for (int n = 0; n < (int)(sizeof cases / sizeof cases[0]); n++) {
+        int entries = cases[n].nentry;
+        uint64_t seed = 12;
+        for (int i = 0; i < ALL; i++) {
+            map[i] = (real)test_random(&seed);
+        }
+        for (int i = 0; i < LEAVES * STEPS * PAD; i++) {
+            given[i] = (real)test_random(&seed);
+        }
+        for (int i = 0; i < TABLES * PAD * entries; i++) {
+            int frame = cases[n].frames ? (int)(PAST * (0.5 + 0.5 * test_random(&seed)) + 0.5) : 0;
+            offset[i] = (int32_t)((PIXELS / 2 - 1) * (1 + test_random(&seed)) * 0.7) - frame * PIXELS;
+            weight[i] = i % 7 == 0 || i / entries % PAD >= CELLS ? 0 : (real)test_random(&seed);
+        }
+        for (int i = 0; i < ALL; i++) {
+            back[i] = (double)map[i];
+        }
+        for (int i = 0; i < LEAVES * STEPS * CELLS; i++) {
+            int l = i / (STEPS * CELLS), t = i / CELLS % STEPS, cell = i % CELLS, to = (l * STEPS + t) * PAD + cell;
+            want[to] = 0;
+            for (int k = 0; k < entries && cell < cells[l].nx; k++) {
+                int at = ((l + 1) * PAD + cell) * entries + k, from = (l * FRAMES + PAST + t) * PIXELS + offset[at];
+                want[to] += (double)weight[at] * (double)map[from];
+                back[from] += (double)weight[at] * (double)given[to];
+            }
+        }
+        dreal *maps = test_put(be, map, ALL), *y = test_zeros(be, LEAVES * STEPS * PAD), *g = test_put(be, given, LEAVES * STEPS * PAD);
+        view x = {maps + PAST * PIXELS, cells, LEAVES, 1, 0, FRAMES * PIXELS, PIXELS, PIXELS, 30, 20, 30};
+        view out = {y, cells, LEAVES, 1, 0, STEPS * PAD, PAD, PAD, PAD, 1, PAD}, gy = out;
+        gy.at = g;
+        link_table *table = be->ops->link_create(be, TABLES, PAD, entries, offset, weight);
+        be->ops->link(be, table, 1, STEPS, x, out);
+        real *got = test_get(be, y, LEAVES * STEPS * PAD);
+        be->ops->link_back(be, table, 1, STEPS - 4, gy, x); /* the map is there to be added to */
+        be->ops->link_back(be, table, 1, 4, view_at_frame(gy, STEPS - 4), view_at_frame(x, STEPS - 4));
+        real *sum = test_get(be, maps, ALL);
+        double worst = 0, worst_back = 0;
+        for (int i = 0; i < LEAVES * STEPS * PAD; i++) {
+            worst = fmax(worst, i % PAD < cells[i / PAD / STEPS].nx ? fabs((double)got[i] - want[i]) : 0);
+        }
+        for (int i = 0; i < ALL; i++) {
+            worst_back = fmax(worst_back, fabs((double)sum[i] - back[i]));
+        }
+        CHECK_NEAR(worst, 0, 2 * rounding, "rounding of up to 4 terms");
+        CHECK_NEAR(worst_back, 0, 5 * rounding, "rounding of some 10 terms");
+        memory_free(got);
+        memory_free(sum);
+        be->ops->link_destroy(be, table);
+        be->ops->release(be, maps);
+        be->ops->release(be, y);
+        be->ops->release(be, g);
+    }
+    memory_free(map);
+    memory_free(given);
+    memory_free(weight);
+    memory_free(offset);
+    test_backend_close(be);
 }
 
 TEST_MAIN("cells", {"exp and log", exp_and_log}, {"Philox known answer", philox_known_answer}, {"normal numbers", normal_numbers},
           {"low-pass closed form", lowpass_closed_form}, {"gain control settles", gain_control_settles}, {"rectifier is smooth", rectifier_is_smooth},
-          {"LIF is exact", lif_is_exact}, {"LIF noise has its size", lif_noise_has_its_size})
+          {"sampling is its table", sampling_is_its_table}, {"LIF is exact", lif_is_exact}, {"LIF noise has its size", lif_noise_has_its_size})

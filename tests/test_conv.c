@@ -3,8 +3,8 @@
 
 #include <omp.h>
 
-#include "base/memory.h"
-#include "compute/cpu_conv.h"
+#include "compute/conv.h"
+#include "device.h"
 
 #ifdef CHIASM_DOUBLE
 static const double tolerance = 1e-12;
@@ -13,6 +13,8 @@ static const double tolerance = 5e-6;
 #endif
 static const char why[] = "relative to max|y|: rounding of sums over up to 1e4 taps and of transforms of up to 1e5 points";
 static const enum conv_algorithm algorithms[] = {CONV_FFT, CONV_SEPARABLE, CONV_DIRECT, CONV_WINDOW};
+
+static backend *be;
 
 enum past { PAST_ZERO, PAST_FIRST };
 
@@ -131,44 +133,48 @@ static void destroy(trial *p)
 }
 
 /* Runs in chunks into [leaf][nt][nchan_out][tile_ny][tile_nx] (memory_free it); what is not written stays 1e30.
- * One leaf a call from several threads if `threads`. */
-static real *run(const trial *p, enum conv_algorithm a, int chunk, enum past past, bool threads)
+ * One leaf a call if `apart`, from several threads where the backend takes them. */
+static real *run(const trial *p, enum conv_algorithm a, int chunk, enum past past, bool apart)
 {
+    const backend_ops *ops = be->ops;
     conv_desc d = p->desc;
     d.algorithm = a;
     d.max_nt = chunk;
-    conv_plan *plan = cpu_conv_create(NULL, &d, p->kernel);
-    conv_info info = cpu_conv_look(plan);
+    conv_plan *plan = ops->conv_create(be, &d, p->kernel);
+    conv_info info = ops->conv_look(plan);
     CHECK(info.algorithm == a);
     view x = p->x, y = {.tile = p->tile, .nleaf = p->nleaf, .nchan = d.nchan_out, .pad_ny = d.tile_ny, .pad_nx = d.tile_nx};
-    x.at = (dreal *)(p->input + p->first);
+    dreal *input = test_put(be, p->input, p->nleaf * p->x.leaf_stride);
+    x.at = input + p->first;
     x.tile = p->tile;
     y.row_stride = d.tile_nx;
     y.chan_stride = y.row_stride * d.tile_ny;
     y.frame_stride = y.chan_stride * d.nchan_out;
     y.leaf_stride = y.frame_stride * p->nt;
-    real *out = MEMORY_NEW(real, p->nleaf * y.leaf_stride), *state = MEMORY_NEW(real, p->nleaf * (info.nstate + 5));
-    y.at = (dreal *)out;
-    for (int64_t i = 0; i < p->nleaf * y.leaf_stride; i++) {
-        out[i] = (real)1e30;
-    }
+    int64_t stride = info.nstate + 5;
+    dreal *state = ops->alloc(be, p->nleaf * stride), *output = y.at = ops->alloc(be, p->nleaf * y.leaf_stride);
+    ops->fill(be, output, (real)1e30, p->nleaf * y.leaf_stride);
+    ops->fill(be, state, 0, p->nleaf * stride);
     if (past == PAST_FIRST) {
-        cpu_conv_start(NULL, plan, x, (dreal *)state, info.nstate + 5);
+        ops->conv_start(be, plan, x, state, stride);
     }
     for (int t = 0; t < p->nt; t += chunk) {
         int n = p->nt - t < chunk ? p->nt - t : chunk;
         view xt = view_at_frame(x, t), yt = view_at_frame(y, t);
-        if (threads) {
-#pragma omp parallel for schedule(dynamic, 1)
+        if (apart) {
+#pragma omp parallel for schedule(dynamic, 1) if (strcmp(test_device(), "cpu") == 0)
             for (int l = 0; l < p->nleaf; l++) {
-                cpu_conv(NULL, plan, n, view_of_leaf(xt, l, 1), (dreal *)(state + l * (info.nstate + 5)), info.nstate + 5, view_of_leaf(yt, l, 1));
+                ops->conv(be, plan, n, view_of_leaf(xt, l, 1), state + l * stride, stride, view_of_leaf(yt, l, 1));
             }
         } else {
-            cpu_conv(NULL, plan, n, xt, (dreal *)state, info.nstate + 5, yt);
+            ops->conv(be, plan, n, xt, state, stride, yt);
         }
     }
-    cpu_conv_destroy(NULL, plan);
-    memory_free(state);
+    real *out = test_get(be, output, p->nleaf * y.leaf_stride);
+    ops->conv_destroy(be, plan);
+    ops->release(be, input);
+    ops->release(be, output);
+    ops->release(be, state);
     return out;
 }
 
@@ -286,6 +292,62 @@ static void company(void)
     destroy(&p);
 }
 
+/* Steps [t, t + n) on `on`, from a host's state to a host's state. */
+static void pass_on(backend *on, const trial *p, int t, int n, real *state, real *out)
+{
+    const backend_ops *ops = on->ops;
+    conv_desc d = p->desc;
+    d.algorithm = CONV_FFT;
+    d.max_nt = p->nt;
+    conv_plan *plan = ops->conv_create(on, &d, p->kernel);
+    int64_t nstate = ops->conv_look(plan).nstate, plane = (int64_t)d.tile_ny * d.tile_nx, nx = p->nleaf * p->x.leaf_stride;
+    view x = p->x, y = {.tile = p->tile, .nleaf = p->nleaf, .nchan = d.nchan_out, .leaf_stride = plane * d.nchan_out * p->nt,
+                        .frame_stride = plane * d.nchan_out, .chan_stride = plane, .row_stride = d.tile_nx, .pad_ny = d.tile_ny, .pad_nx = d.tile_nx};
+    int64_t ny = p->nleaf * y.leaf_stride;
+    dreal *input = test_put(on, p->input, nx), *kept = test_put(on, state, p->nleaf * nstate), *output = y.at = test_put(on, out, ny);
+    x.at = input + p->first;
+    x.tile = p->tile;
+    ops->conv(on, plan, n, view_at_frame(x, t), kept, nstate, view_at_frame(y, t));
+    ops->download(on, state, kept, p->nleaf * nstate);
+    ops->download(on, out, output, ny);
+    ops->release(on, input);
+    ops->release(on, kept);
+    ops->release(on, output);
+    ops->conv_destroy(on, plan);
+}
+
+/* A restart file that one processor wrote is read by another: steps from a CPU to this device and back again. */
+static void handed_over(void)
+{
+    trial p = make(bank, 4, unequal, 9, PAST_ZERO);
+    compute_want(&p);
+    backend *cpu = backend_open("cpu", 1);
+    conv_desc d = p.desc;
+    d.max_nt = p.nt;
+    conv_info info = conv_describe(&d, CONV_FFT, 0, 0);
+    real *state = MEMORY_NEW(real, p.nleaf * info.nstate), *out = MEMORY_NEW(real, want_at(&p, p.nleaf, 0, 0, 0, 0));
+    for (int64_t i = 0; i < want_at(&p, p.nleaf, 0, 0, 0, 0); i++) {
+        out[i] = (real)1e30;
+    }
+    pass_on(cpu, &p, 0, 3, state, out);
+    pass_on(be, &p, 3, 4, state, out);
+    pass_on(cpu, &p, 7, 2, state, out);
+    CHECK_NEAR(worst_error(&p, out), 0, tolerance, why);
+    backend_close(cpu);
+    memory_free(state);
+    memory_free(out);
+    destroy(&p);
+}
+
+/* Where the threads of a device share the taps. */
+static void few_pixels(void)
+{
+    grid_tile one = {.ny = 1, .nx = 1}, four = {.ny = 2, .nx = 2};
+    check_all((conv_desc){.nchan_in = 3, .nchan_out = 11, .kt = 1, .ky = 10, .kx = 11, .tile_ny = 1, .tile_nx = 1}, 1, &one, 9, PAST_ZERO);
+    check_all((conv_desc){.nchan_in = 2, .nchan_out = 2, .groups = 2, .kt = 20, .ky = 7, .kx = 7, .tile_ny = 2, .tile_nx = 2}, 1, &four, 70,
+              PAST_FIRST);
+}
+
 /* --- separable kernels ----------------------------------------------------------------------------------------------- */
 static void add_gaussian(real *kernel, const conv_desc *d, double tau, double sigma, double weight)
 {
@@ -306,13 +368,13 @@ static void terms(void)
     f = conv_factor(&d, kernel, 8);
     CHECK(f && f->nterm == 1);
     conv_factors_destroy(f);
-    conv_plan *plan = cpu_conv_create(NULL, &d, kernel);
-    CHECK(cpu_conv_look(plan).algorithm == CONV_SEPARABLE && cpu_conv_look(plan).rank == 1 && cpu_conv_look(plan).hist == 19);
-    cpu_conv_destroy(NULL, plan);
+    conv_plan *plan = be->ops->conv_create(be, &d, kernel);
+    CHECK(be->ops->conv_look(plan).algorithm == CONV_SEPARABLE && be->ops->conv_look(plan).rank == 1 && be->ops->conv_look(plan).hist == 19);
+    be->ops->conv_destroy(be, plan);
     d.varies = d.differentiate = true; /* a kernel that a fit will change */
-    plan = cpu_conv_create(NULL, &d, kernel);
-    CHECK(cpu_conv_look(plan).algorithm == CONV_FFT && cpu_conv_look(plan).tape > 0);
-    cpu_conv_destroy(NULL, plan);
+    plan = be->ops->conv_create(be, &d, kernel);
+    CHECK(be->ops->conv_look(plan).algorithm == CONV_FFT && be->ops->conv_look(plan).tape > 0);
+    be->ops->conv_destroy(be, plan);
     d.varies = d.differentiate = false;
     kernel[137] += (real)0.1; /* one tap more: one or more terms more, still exact */
     f = conv_factor(&d, kernel, 8);
@@ -349,32 +411,41 @@ static void choice(void)
     for (int n = 0; n < 20 * 21 * 20; n++) {
         kernel[n] = (real)test_random(&seed);
     }
-    conv_plan *plan = cpu_conv_create(NULL, &d, kernel);
-    conv_info info = cpu_conv_look(plan);
+    conv_plan *plan = be->ops->conv_create(be, &d, kernel);
+    conv_info info = be->ops->conv_look(plan);
     CHECK(info.algorithm == CONV_FFT && info.hist == 0 && info.fft_ny >= 148 && info.fft_nx >= 147);
     CHECK(info.nstate >= 19LL * 2 * info.fft_ny * (info.fft_nx / 2 + 1));
     CHECK(info.halo_before == 10 && info.halo_after == 10 && info.flop_per_frame > 1e6 && info.bytes_per_frame > 1e5);
-    cpu_conv_destroy(NULL, plan);
+    be->ops->conv_destroy(be, plan);
     d.kt = 1;
     d.ky = d.kx = 3;
     d.nchan_in = d.nchan_out = 8;
-    plan = cpu_conv_create(NULL, &d, kernel);
-    info = cpu_conv_look(plan);
+    plan = be->ops->conv_create(be, &d, kernel);
+    info = be->ops->conv_look(plan);
     CHECK(info.algorithm == CONV_DIRECT && info.hist == 0 && info.nstate == 0 && info.halo_before == 1 && info.halo_after == 1);
     CHECK_NEAR(info.flop_per_frame, 2.0 * 128 * 128 * 9 * 64, 0, "counted");
-    cpu_conv_destroy(NULL, plan);
+    be->ops->conv_destroy(be, plan);
     conv_desc cell = {.nchan_in = 1, .nchan_out = 8, .groups = 1, .kt = 20, .ky = 7, .kx = 7, .tile_ny = 2, .tile_nx = 2, .max_nt = 2000};
-    plan = cpu_conv_create(NULL, &cell, kernel); /* the published CNN of a single cell */
-    info = cpu_conv_look(plan);
+    plan = be->ops->conv_create(be, &cell, kernel); /* the published CNN of a single cell */
+    info = be->ops->conv_look(plan);
     CHECK(info.algorithm == CONV_WINDOW && info.hist == 19 && info.nstate == 0 && info.tape == 0);
-    cpu_conv_destroy(NULL, plan);
+    be->ops->conv_destroy(be, plan);
     d.ky = 4; /* rows y-1 ... y+2: tap j reads y + 2 - j */
     info = conv_describe(&d, CONV_DIRECT, 0, 0);
     CHECK(info.halo_before == 1 && info.halo_after == 2);
     memory_free(kernel);
 }
 
-TEST_MAIN("conv", {"odd and even sizes equal the direct sum", sizes}, {"1 to 64 lags", lags}, {"channels, banks, groups", channels},
-          {"leaves of unequal size, nothing read or written beyond them", leaves}, {"the past is the first frame for ever", past_is_first_frame},
-          {"same bits in any company and thread", company}, {"rank-one terms are found", terms}, {"a kernel of zeros", zero_kernel},
-          {"the plan says what it chose", choice})
+int main(void)
+{
+    static const test_case tests[] = {
+        {"odd and even sizes equal the direct sum", sizes}, {"1 to 64 lags", lags}, {"channels, banks, groups", channels},
+        {"leaves of unequal size, nothing read or written beyond them", leaves}, {"the past is the first frame for ever", past_is_first_frame},
+        {"same bits in any company and thread", company}, {"few pixels and many taps", few_pixels},
+        {"a state passes between processors", handed_over}, {"rank-one terms are found", terms},
+        {"a kernel of zeros", zero_kernel}, {"the plan says what it chose", choice}};
+    be = test_backend(1);
+    int failed = test_run("conv", tests, (int)(sizeof tests / sizeof *tests));
+    test_backend_close(be);
+    return failed;
+}

@@ -2,8 +2,8 @@
  * <Ax, g> = <x, A'g> and <A(K)x, g> = <K, gK>; in one chunk and in several, whose states and derivatives are handed on. */
 #include "test.h"
 
-#include "base/memory.h"
-#include "compute/cpu_conv.h"
+#include "compute/conv.h"
+#include "device.h"
 
 #ifdef CHIASM_DOUBLE
 static const double tolerance = 1e-12;
@@ -12,6 +12,7 @@ static const double tolerance = 1e-5;
 #endif
 static const char why[] = "relative to the largest: rounding of sums over up to 1e4 terms and of transforms";
 static const enum conv_algorithm algorithms[] = {CONV_FFT, CONV_SEPARABLE, CONV_DIRECT, CONV_WINDOW};
+static backend *be;
 
 /* Whole time course in one array; kernel and bias; the derivative gy of some loss; what must come out.  Pixels of x beyond a leaf's are NaN. */
 typedef struct trial {
@@ -153,54 +154,71 @@ static void free_result(result *r)
     memory_free(r->first);
 }
 
-static view on(view v, real *at, int64_t first, const grid_tile *tile, int frame)
+static view on(view v, dreal *at, int64_t first, const grid_tile *tile, int frame)
 {
-    v.at = (dreal *)(at + first + frame * v.frame_stride);
+    v.at = at + first + frame * v.frame_stride;
     v.tile = tile;
     return v;
+}
+
+/* Backend memory that begins as zeros or `value`; and an array of it for the host, the memory released. */
+static dreal *filled(int64_t n, real value)
+{
+    dreal *p = be->ops->alloc(be, n);
+    be->ops->fill(be, p, value, n);
+    return p;
+}
+static real *taken(dreal *p, int64_t n)
+{
+    real *numbers = test_get(be, p, n);
+    be->ops->release(be, p);
+    return numbers;
 }
 
 /* Forward in chunks, then back from the last to the first. */
 static result run(const trial *p, enum conv_algorithm a, int chunk, bool want_x, bool want_k)
 {
+    const backend_ops *ops = be->ops;
     conv_desc d = p->desc;
     d.algorithm = a;
     d.max_nt = chunk;
-    conv_plan *plan = cpu_conv_create(NULL, &d, p->kernel);
-    conv_info info = cpu_conv_look(plan);
+    conv_plan *plan = ops->conv_create(be, &d, p->kernel);
+    conv_info info = ops->conv_look(plan);
     int nchunk = (p->nt + chunk - 1) / chunk;
     int64_t state_stride = info.nstate + 3, states = p->nleaf * state_stride, tape_stride = chunk * info.tape + 5, tapes = p->nleaf * tape_stride;
-    result r = {MEMORY_NEW(real, p->ny), MEMORY_NEW(real, p->nx), MEMORY_NEW(double, p->nleaf * p->nk), MEMORY_NEW(double, p->nleaf),
-                MEMORY_NEW(real, p->nx)};
-    for (int64_t n = 0; n < p->nx; n++) {
-        r.gx[n] = (real)0.5;
-    }
+    result r = {.gk = MEMORY_NEW(double, p->nleaf * p->nk), .rest = MEMORY_NEW(double, p->nleaf)};
     for (int64_t n = 0; n < p->nleaf * p->nk; n++) {
         r.gk[n] = 0.25;
     }
-    real *state = MEMORY_NEW(real, (nchunk + 1) * states), *tape = MEMORY_NEW(real, nchunk * tapes), *g_state = MEMORY_NEW(real, states);
+    dreal *x = test_put(be, p->x, p->nx), *gy = test_put(be, p->gy, p->ny), *y = filled(p->ny, 0), *gx = filled(p->nx, (real)0.5),
+          *first = filled(p->nx, 0);
+    dreal *state = filled((nchunk + 1) * states, 0), *tape = filled(nchunk * tapes, 0), *g_state = filled(states, 0);
     for (int i = 0; i < nchunk; i++) {
         int n = p->nt - i * chunk < chunk ? p->nt - i * chunk : chunk;
-        memcpy(state + (i + 1) * states, state + i * states, (size_t)states * sizeof(real));
-        cpu_conv_taped(NULL, plan, n, on(p->vx, p->x, p->first, p->tile, i * chunk), (dreal *)(state + (i + 1) * states), state_stride,
-                       on(p->vy, r.y, 0, p->tile, i * chunk), (dreal *)(tape + i * tapes), tape_stride);
+        ops->move(be, state + (i + 1) * states, state + i * states, states);
+        ops->conv_taped(be, plan, n, on(p->vx, x, p->first, p->tile, i * chunk), state + (i + 1) * states, state_stride,
+                        on(p->vy, y, 0, p->tile, i * chunk), tape + i * tapes, tape_stride);
     }
     for (int i = nchunk - 1; i >= 0; i--) {
         int n = p->nt - i * chunk < chunk ? p->nt - i * chunk : chunk;
-        view gx = on(p->vx, r.gx, p->first, p->tile, i * chunk);
-        gx.at = want_x ? gx.at : NULL;
-        cpu_conv_back(NULL, plan, n, on(p->vx, p->x, p->first, p->tile, i * chunk), (dreal *)(state + i * states), (dreal *)(tape + i * tapes),
-                      tape_stride, state_stride, on(p->vy, p->gy, 0, p->tile, i * chunk), (dreal *)g_state, state_stride, gx,
-                      want_k ? r.gk : NULL, p->nk);
+        view gx_now = on(p->vx, gx, p->first, p->tile, i * chunk);
+        gx_now.at = want_x ? gx_now.at : NULL;
+        ops->conv_back(be, plan, n, on(p->vx, x, p->first, p->tile, i * chunk), state + i * states, tape + i * tapes, tape_stride, state_stride,
+                       on(p->vy, gy, 0, p->tile, i * chunk), g_state, state_stride, gx_now, want_k ? r.gk : NULL, p->nk);
     }
     for (int l = 0; l < p->nleaf; l++) {
         r.rest[l] = 0.125;
     }
-    cpu_conv_start_back(NULL, plan, p->nleaf, p->tile, (dreal *)g_state, state_stride, on(p->vx, r.first, p->first, p->tile, 0), r.rest);
-    memory_free(state);
-    memory_free(tape);
-    memory_free(g_state);
-    cpu_conv_destroy(NULL, plan);
+    ops->conv_start_back(be, plan, p->nleaf, p->tile, g_state, state_stride, on(p->vx, first, p->first, p->tile, 0), r.rest);
+    ops->sync(be);
+    dreal *done[] = {x, gy, state, tape, g_state};
+    for (int i = 0; i < 5; i++) {
+        ops->release(be, done[i]);
+    }
+    r.y = taken(y, p->ny);
+    r.gx = taken(gx, p->nx);
+    r.first = taken(first, p->nx);
+    ops->conv_destroy(be, plan);
     return r;
 }
 
@@ -351,38 +369,51 @@ static void wanted_parts(void)
     destroy(&p);
 }
 
+/* One chunk, with a plan of another kernel that was given this one (0), a plan of this kernel (1), one that borrows its working memory (2). */
+static void run_plan(const trial *p, const conv_desc *d, int which, const real *zero, real **y, double *g)
+{
+    const backend_ops *ops = be->ops;
+    conv_desc borrowing = *d;
+    conv_plan *lender = which == 2 ? ops->conv_create(be, d, zero) : NULL;
+    borrowing.like = lender;
+    conv_plan *plan = ops->conv_create(be, &borrowing, which ? p->kernel : zero);
+    conv_info info = ops->conv_look(plan);
+    dreal *x = test_put(be, p->x, p->nx), *gy = test_put(be, p->gy, p->ny), *out = filled(p->ny, 0), *gx = filled(p->nx, 0);
+    dreal *state = filled(info.nstate, 0), *g_state = filled(info.nstate, 0), *tape = filled(p->nt * info.tape, 0);
+    if (which == 0) {
+        ops->conv_set(be, plan, p->kernel);
+    }
+    ops->conv_taped(be, plan, p->nt, on(p->vx, x, p->first, p->tile, 0), state, 0, on(p->vy, out, 0, p->tile, 0), tape, 0);
+    ops->fill(be, state, 0, info.nstate);
+    ops->conv_back(be, plan, p->nt, on(p->vx, x, p->first, p->tile, 0), state, tape, 0, 0, on(p->vy, gy, 0, p->tile, 0), g_state, 0,
+                   on(p->vx, gx, p->first, p->tile, 0), g, 0);
+    ops->sync(be);
+    *y = taken(out, p->ny);
+    real *by_input = taken(gx, p->nx);
+    CHECK_NEAR((double)by_input[p->first], p->want_x[p->first], tolerance * p->largest_x, why);
+    memory_free(by_input);
+    ops->conv_destroy(be, plan);
+    ops->conv_destroy(be, lender);
+    dreal *done[] = {x, gy, state, g_state, tape};
+    for (int i = 0; i < 5; i++) {
+        ops->release(be, done[i]);
+    }
+}
+
 /* A plan that was given another kernel, and one that borrows its working memory, are the plan made with that kernel. */
 static void another_kernel(void)
 {
     trial p = make(bank, 1, unequal, 9);
+    real *zero = MEMORY_NEW(real, p.nk);
     for (int a = 0; a < 4; a++) {
         conv_desc d = p.desc;
         d.algorithm = algorithms[a];
         d.max_nt = p.nt;
-        real *zero = MEMORY_NEW(real, p.nk), *y[3] = {MEMORY_NEW(real, p.ny), MEMORY_NEW(real, p.ny), MEMORY_NEW(real, p.ny)};
-        double *g[3] = {MEMORY_NEW(double, p.nk), MEMORY_NEW(double, p.nk), MEMORY_NEW(double, p.nk)};
+        real *y[3];
+        double *g[3];
         for (int i = 0; i < 3; i++) {
-            conv_desc borrowing = d;
-            conv_plan *lender = i == 2 ? cpu_conv_create(NULL, &d, zero) : NULL;
-            borrowing.like = lender;
-            conv_plan *plan = cpu_conv_create(NULL, &borrowing, i ? p.kernel : zero);
-            conv_info info = cpu_conv_look(plan);
-            real *state = MEMORY_NEW(real, info.nstate), *g_state = MEMORY_NEW(real, info.nstate), *gx = MEMORY_NEW(real, p.nx);
-            real *tape = MEMORY_NEW(real, p.nt * info.tape);
-            if (i == 0) {
-                cpu_conv_set(NULL, plan, p.kernel);
-            }
-            cpu_conv_taped(NULL, plan, p.nt, on(p.vx, p.x, p.first, p.tile, 0), (dreal *)state, 0, on(p.vy, y[i], 0, p.tile, 0), (dreal *)tape, 0);
-            memset(state, 0, (size_t)info.nstate * sizeof(real));
-            cpu_conv_back(NULL, plan, p.nt, on(p.vx, p.x, p.first, p.tile, 0), (dreal *)state, (dreal *)tape, 0, 0, on(p.vy, p.gy, 0, p.tile, 0),
-                          (dreal *)g_state, 0, on(p.vx, gx, p.first, p.tile, 0), g[i], 0);
-            CHECK_NEAR((double)gx[p.first], p.want_x[p.first], tolerance * p.largest_x, why);
-            cpu_conv_destroy(NULL, plan);
-            cpu_conv_destroy(NULL, lender);
-            memory_free(state);
-            memory_free(g_state);
-            memory_free(gx);
-            memory_free(tape);
+            g[i] = MEMORY_NEW(double, p.nk);
+            run_plan(&p, &d, i, zero, &y[i], g[i]);
         }
         CHECK(y[0][0] != 0 && memcmp(y[0], y[1], (size_t)p.ny * sizeof(real)) == 0);
         CHECK(memcmp(y[0], y[2], (size_t)p.ny * sizeof(real)) == 0);
@@ -391,11 +422,28 @@ static void another_kernel(void)
             memory_free(y[i]);
             memory_free(g[i]);
         }
-        memory_free(zero);
     }
+    memory_free(zero);
     destroy(&p);
 }
 
-TEST_MAIN("conv_back", {"odd and even sizes equal the sums", sizes}, {"1 to 40 lags in chunks of 1 to 80", lags},
-          {"channels, banks, groups", channels}, {"leaves of unequal size, nothing touched beyond them", leaves},
-          {"only what is wanted", wanted_parts}, {"another kernel in the same plan", another_kernel})
+/* Few pixels and many taps, where the threads of a device share the taps; many positions, which they share too. */
+static void few_and_many(void)
+{
+    grid_tile one = {.ny = 1, .nx = 1}, four = {.ny = 2, .nx = 2}, many = {.ny = 40, .nx = 37};
+    check_all((conv_desc){.nchan_in = 3, .nchan_out = 11, .kt = 1, .ky = 10, .kx = 11, .tile_ny = 1, .tile_nx = 1}, 1, &one, 9);
+    check_all((conv_desc){.nchan_in = 1, .nchan_out = 3, .kt = 20, .ky = 7, .kx = 7, .tile_ny = 2, .tile_nx = 2}, 1, &four, 90);
+    check_all((conv_desc){.nchan_in = 1, .nchan_out = 2, .kt = 2, .ky = 2, .kx = 2, .tile_ny = 40, .tile_nx = 37}, 1, &many, 20);
+}
+
+int main(void)
+{
+    static const test_case tests[] = {
+        {"odd and even sizes equal the sums", sizes}, {"1 to 40 lags in chunks of 1 to 80", lags}, {"channels, banks, groups", channels},
+        {"leaves of unequal size, nothing touched beyond them", leaves}, {"few pixels and many taps, many pixels and few taps", few_and_many},
+        {"only what is wanted", wanted_parts}, {"another kernel in the same plan", another_kernel}};
+    be = test_backend(1);
+    int failed = test_run("conv_back", tests, (int)(sizeof tests / sizeof *tests));
+    test_backend_close(be);
+    return failed;
+}

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "cluster/comm.h"
 #include "cluster/store.h"
+#include "device.h"
 #include "model/model.h"
 #include "test.h"
 
@@ -42,7 +43,7 @@ static fitted_model open_model(const char *stages, int side, const stage_fitted 
     if (!f.m) {
         input_print_problems(f.in);
     } else {
-        f.be = backend_open("cpu", 1);
+        f.be = test_backend(1);
         model_attach(f.m, f.be);
         f.gradient = MEMORY_NEW(double, model_nvalue(f.m));
     }
@@ -53,7 +54,7 @@ static void close_model(fitted_model *f)
 {
     model_destroy(f->m);
     if (f->be) {
-        backend_close(f->be);
+        test_backend_close(f->be);
     }
     input_destroy(f->in);
     memory_free(f->gradient);
@@ -61,11 +62,13 @@ static void close_model(fitted_model *f)
 
 static void show(const fitted_model *f, const double *movie)
 {
-    view v = model_stimulus(f->m);
+    view there = model_stimulus(f->m), v = test_take(f->be, there, STEPS);
     for (int64_t i = 0; i < (int64_t)STEPS * f->side * f->side; i++) {
         int64_t t = i / (f->side * f->side), y = i / f->side % f->side, x = i % f->side;
         host(v.at)[t * v.frame_stride + y * v.row_stride + x] = (real)movie[i];
     }
+    test_give(f->be, there, STEPS, v);
+    memory_free(v.at);
     model_start(f->m);
     model_forward(f->m, 0, STEPS);
     model_back_start(f->m);
@@ -75,7 +78,8 @@ static void show(const fitted_model *f, const double *movie)
 /* Adds factor * sum (y - target)^2 of an output; returns it. */
 static double square(const fitted_model *f, const char *name, const double *target, double factor)
 {
-    view y = model_output_at(f->m, model_find(f->m, name)).v, g = model_gradient(f->m, model_find(f->m, name));
+    view there = model_gradient(f->m, model_find(f->m, name)), g = test_take(f->be, there, STEPS);
+    view y = test_take(f->be, model_output_at(f->m, model_find(f->m, name)).v, STEPS);
     double loss = 0;
     for (int64_t i = 0; i < (int64_t)STEPS * f->side * f->side; i++) {
         int64_t t = i / (f->side * f->side), at = t * y.frame_stride + i / f->side % f->side * y.row_stride + i % f->side;
@@ -83,6 +87,9 @@ static double square(const fitted_model *f, const char *name, const double *targ
         loss += factor * d * d;
         host(g.at)[at] += (real)(2 * factor * d);
     }
+    test_give(f->be, there, STEPS, g);
+    memory_free(g.at);
+    memory_free(y.at);
     return loss;
 }
 
@@ -137,7 +144,7 @@ static void take_out_past(const fitted_model *f, double *by_first)
     enum { NT = 10, NY = 5, NX = 5 };
     int64_t n, side = f->side;
     double *kernel = read("ln/kernel", &n);
-    view g = model_gradient(f->m, model_find(f->m, "l"));
+    view g = test_take(f->be, model_gradient(f->m, model_find(f->m, "l")), STEPS);
     for (int t = 0; t < NT - 1; t++) {
         for (int64_t i = 0; i < side * side * NT * NY * NX; i++) {
             int x = (int)(i % side), y = (int)(i / side % side), kx = (int)(i / side / side % NX), ky = (int)(i / side / side / NX % NY);
@@ -147,18 +154,20 @@ static void take_out_past(const fitted_model *f, double *by_first)
             }
         }
     }
+    memory_free(g.at);
     memory_free(kernel);
 }
 
 static void same_input(const fitted_model *f, const char *name, bool past_is_apart)
 {
     int64_t n = (int64_t)STEPS * f->side * f->side;
-    view g = model_gradient(f->m, 0);
+    view g = test_take(f->be, model_gradient(f->m, 0), STEPS);
     double *got = MEMORY_NEW(double, n);
     for (int64_t i = 0; i < n; i++) {
         int64_t t = i / (f->side * f->side);
         got[i] = (double)host(g.at)[t * g.frame_stride + i / f->side % f->side * g.row_stride + i % f->side];
     }
+    memory_free(g.at);
     if (past_is_apart) {
         take_out_past(f, got);
     }

@@ -2,7 +2,7 @@
  * golden/cnn_grad.h5 (loss, gradients, ten Adam steps) with plain loops around our loss, penalties and Adam. */
 #include "base/memory.h"
 #include "cluster/store.h"
-#include "compute/backend.h"
+#include "device.h"
 #include "fit/loss.h"
 #include "fit/optim.h"
 #include "fit/penalty.h"
@@ -217,9 +217,32 @@ enum { LEAVES = 2, NT = 8, CHAN = 2, ROWS = 3, COLS = 4, FRAME = CHAN * ROWS * C
 static const grid_tile tiles[LEAVES] = {{0, 0, 0, ROWS, COLS}, {1, 0, COLS, ROWS - 1, COLS - 1}};
 static backend *be;
 
-static view view_of(real *at)
+static view view_of(dreal *at)
 {
-    return (view){(dreal *)at, tiles, LEAVES, CHAN, 0, LEAF, FRAME, ROWS * COLS, COLS, ROWS, COLS};
+    return (view){at, tiles, LEAVES, CHAN, 0, LEAF, FRAME, ROWS * COLS, COLS, ROWS, COLS};
+}
+
+/* The op on frames [t, t + nt) of host arrays; weight: NULL, one frame for all, or frame by frame; g: NULL, or added to. */
+static void lose(enum loss_kind kind, const double par[], int t, int nt, const real *y, const real *target, const real *weight, bool one_frame, real *g,
+                 double *value)
+{
+    int nweight = one_frame ? FRAME : LEAVES * LEAF;
+    view a = view_of(test_put(be, y, LEAVES * LEAF)), r = view_of(test_put(be, target, LEAVES * LEAF)), w = {.at = NULL}, slope = {.at = NULL};
+    if (weight) {
+        w = view_of(test_put(be, weight, nweight));
+        w.leaf_stride = one_frame ? 0 : LEAF;
+        w.frame_stride = one_frame ? 0 : FRAME;
+    }
+    slope = g ? view_of(test_put(be, g, LEAVES * LEAF)) : slope;
+    be->ops->loss(be, kind, par, nt, view_at_frame(a, t), view_at_frame(r, t), weight ? view_at_frame(w, t) : w, g ? view_at_frame(slope, t) : slope, value);
+    be->ops->sync(be);
+    if (g) {
+        be->ops->download(be, g, slope.at, LEAVES * LEAF);
+    }
+    dreal *arrays[] = {a.at, r.at, w.at, slope.at};
+    for (int i = 0; i < 4; i++) {
+        be->ops->release(be, arrays[i]);
+    }
 }
 
 typedef struct losses {
@@ -237,8 +260,7 @@ static double loss_function(void *ctx, const double *u, double *g)
     for (int i = 0; i < LEAVES * LEAF; i++) {
         y[i] = (real)u[i % MAX_N];
     }
-    view none = {.at = NULL};
-    be->ops->loss(be, a->kind, par, NT, view_of(y), view_of(a->target), view_of(a->weight), g ? view_of(slope) : none, value);
+    lose(a->kind, par, 0, NT, y, a->target, a->weight, false, g ? slope : NULL, value);
     for (int i = 0; g && i < LEAVES * LEAF; i++) {
         g[i % MAX_N] += (double)slope[i];
     }
@@ -304,13 +326,10 @@ static void losses_add_up(void)
         cell[i % FRAME] = (real)(i % FRAME) / 8;
         full[i] = cell[i % FRAME];
     }
-    view repeated = view_of(cell), none = {.at = NULL};
-    repeated.leaf_stride = repeated.frame_stride = 0;
     double whole[LEAVES] = {0}, parts[LEAVES] = {0}, ones[LEAVES] = {0}, par[] = {0.25, 1e-7}, unit[] = {1, 1e-7};
-    be->ops->loss(be, LOSS_POISSON, unit, NT, view_of(y), view_of(target), view_of(full), view_of(g1), whole);
+    lose(LOSS_POISSON, unit, 0, NT, y, target, full, false, g1, whole);
     for (int t = 0; t < NT; t += t == 0 ? 3 : 5) {
-        be->ops->loss(be, LOSS_POISSON, par, t == 0 ? 3 : 5, view_at_frame(view_of(y), t), view_at_frame(view_of(target), t), repeated,
-                      view_at_frame(view_of(g2), t), parts);
+        lose(LOSS_POISSON, par, t, t == 0 ? 3 : 5, y, target, cell, true, g2, parts);
     }
     CHECK(whole[0] == parts[0] && whole[1] == parts[1]);
     bool quarter = true;
@@ -320,8 +339,8 @@ static void losses_add_up(void)
     }
     CHECK(quarter && whole[0] != 0);
     whole[0] = whole[1] = 0;
-    be->ops->loss(be, LOSS_POISSON, unit, NT, view_of(y), view_of(target), none, none, ones);
-    be->ops->loss(be, LOSS_POISSON, unit, NT, view_of(y), view_of(target), view_of(full), none, whole);
+    lose(LOSS_POISSON, unit, 0, NT, y, target, NULL, false, NULL, ones);
+    lose(LOSS_POISSON, unit, 0, NT, y, target, full, false, NULL, whole);
     CHECK(ones[0] == whole[0] && ones[1] == whole[1]);
 }
 
@@ -490,17 +509,23 @@ static void network_backward(const double *p, const double *g_y, const double *g
 /* The loss with our ops on 64 steps of one cell: value, and its derivative by the output. */
 static double network_loss(enum loss_kind kind, double factor, const double *y, const double *target, double *g_y)
 {
-    real a[BATCH], b[BATCH], g[BATCH] = {0};
+    real a[BATCH], b[BATCH], g[BATCH];
     double value = 0, par[] = {factor, 1e-7};
     static const grid_tile one = {0, 0, 0, 1, 1};
-    view v = {(dreal *)a, &one, 1, 1, 0, BATCH, 1, 1, 1, 1, 1}, r = v, slope = v, none = {.at = NULL};
-    r.at = target ? (dreal *)b : NULL;
-    slope.at = (dreal *)g;
     for (int n = 0; n < BATCH; n++) {
         a[n] = (real)y[n];
         b[n] = target ? (real)target[n] : 0;
+        g[n] = 0;
     }
+    view v = {test_put(be, a, BATCH), &one, 1, 1, 0, BATCH, 1, 1, 1, 1, 1}, r = v, slope = v, none = {.at = NULL};
+    r.at = target ? test_put(be, b, BATCH) : NULL;
+    slope.at = test_put(be, g, BATCH);
     be->ops->loss(be, kind, par, BATCH, v, r, none, slope, &value);
+    be->ops->sync(be);
+    be->ops->download(be, g, slope.at, BATCH);
+    be->ops->release(be, v.at);
+    be->ops->release(be, r.at);
+    be->ops->release(be, slope.at);
     for (int n = 0; n < BATCH; n++) {
         g_y[n] = (double)g[n];
     }
@@ -568,7 +593,7 @@ static void published_network_is_trained(void)
 
 static void all_tests_begin(void) /* opens the backend that the others use */
 {
-    be = backend_open("cpu", 1);
+    be = test_backend(1);
     CHECK(be != NULL);
 }
 

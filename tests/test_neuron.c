@@ -2,6 +2,7 @@
 #include <float.h>
 
 #include "base/memory.h"
+#include "device.h"
 #include "neuron_plain.h"
 #include "stages/neuron.h"
 #include "test.h"
@@ -90,14 +91,20 @@ static void free_view(view v)
     be->ops->release(be, v.at - (HALO * ROW + HALO));
 }
 
+/* In memory of the host that test_take gave. */
+static void leave(view v)
+{
+    memory_free(host(v.at));
+}
+
 static real *at(view v, int t, int c, int i) /* i: pixel of the tile */
 {
     return host(v.at) + t * v.frame_stride + c * v.chan_stride + i / NX * v.row_stride + i % NX;
 }
 
-static real *state_at(dreal *s, int k, int c, int i)
+static real *state_at(real *s, int k, int c, int i)
 {
-    return host(s) + ((int64_t)(k * NCHAN + c) * PAD_Y + i / NX) * PAD_X + i % NX;
+    return s + ((int64_t)(k * NCHAN + c) * PAD_Y + i / NX) * PAD_X + i % NX;
 }
 enum { STATE_REALS = MOST_STATE * NCHAN * PAD_Y * PAD_X };
 
@@ -236,32 +243,41 @@ static double forward(const trial *t, const place *m, const place *dir, double h
     enum { CUT = 5 };
     neuron_desc d = at_place(t, m, dir, h);
     neuron_shape shape = neuron_look(&d);
+    view x = test_take(be, a->x, NT);
+    real *state = test_get(be, a->state, STATE_REALS);
     for (int i = 0; i < CELLS; i++) {
         int c = i / (NY * NX), pixel = i % (NY * NX);
         for (int n = 0; n < NT; n++) {
-            *at(a->x, n, c, pixel) = (real)(m->x[n][i] + h * dir->x[n][i]);
+            *at(x, n, c, pixel) = (real)(m->x[n][i] + h * dir->x[n][i]);
         }
         for (int k = 0; k < shape.nstate; k++) {
-            *state_at(a->state, k, c, pixel) = (real)(m->s[k][i] + h * dir->s[k][i]);
+            *state_at(state, k, c, pixel) = (real)(m->s[k][i] + h * dir->s[k][i]);
         }
     }
+    test_give(be, a->x, NT, x);
+    be->ops->upload(be, a->state, state, STATE_REALS);
     int64_t step_tape = (int64_t)shape.nstate * NCHAN * PAD_Y * PAD_X;
     be->ops->neuron(be, &d, NULL, 0, CUT, a->x, a->state, 0, a->y, a->tape, 0, NULL);
     be->ops->neuron(be, &d, NULL, CUT, NT - CUT, view_at_frame(a->x, CUT), a->state, 0, view_at_frame(a->y, CUT), a->tape + CUT * step_tape, 0, NULL);
+    view y = test_take(be, a->y, NT);
+    be->ops->download(be, state, a->state, STATE_REALS);
     double loss = 0;
     for (int i = 0; i < CELLS; i++) {
         int c = i / (NY * NX), pixel = i % (NY * NX);
         for (int k = 0; k < shape.nout; k++) {
             for (int n = 0; n < NT; n++) {
-                out->y[k][n][i] = (double)*at(a->y, n, k * NCHAN + c, pixel);
+                out->y[k][n][i] = (double)*at(y, n, k * NCHAN + c, pixel);
                 loss += w->y[k][n][i] * out->y[k][n][i];
             }
         }
         for (int k = 0; k < shape.nstate; k++) {
-            out->s[k][i] = (double)*state_at(a->state, k, c, pixel);
+            out->s[k][i] = (double)*state_at(state, k, c, pixel);
             loss += w->s[k][i] * out->s[k][i];
         }
     }
+    leave(x);
+    leave(y);
+    memory_free(state);
     return loss;
 }
 
@@ -272,34 +288,46 @@ static double backward(const trial *t, const place *m, const place *dir, const a
     neuron_desc d = at_place(t, m, dir, 0);
     neuron_shape shape = neuron_look(&d);
     double g_par[NEURON_MOST_PAR] = {0}, slope = 0;
+    view gx = test_take(be, a->gx, NT), gy = test_take(be, a->gy, NT);
+    real *g_state = test_get(be, a->g_state, STATE_REALS);
     for (int i = 0; i < CELLS; i++) {
         int c = i / (NY * NX), pixel = i % (NY * NX);
         for (int n = 0; n < NT; n++) {
-            *at(a->gx, n, c, pixel) = 1; /* to be added to */
+            *at(gx, n, c, pixel) = 1; /* to be added to */
             for (int k = 0; k < shape.nout; k++) {
-                *at(a->gy, n, k * NCHAN + c, pixel) = (real)w->y[k][n][i];
+                *at(gy, n, k * NCHAN + c, pixel) = (real)w->y[k][n][i];
             }
         }
         for (int k = 0; k < shape.nstate; k++) {
-            *state_at(a->g_state, k, c, pixel) = (real)w->s[k][i];
+            *state_at(g_state, k, c, pixel) = (real)w->s[k][i];
         }
     }
+    test_give(be, a->gx, NT, gx);
+    test_give(be, a->gy, NT, gy);
+    be->ops->upload(be, a->g_state, g_state, STATE_REALS);
     int64_t step_tape = (int64_t)shape.nstate * NCHAN * PAD_Y * PAD_X;
     be->ops->neuron_back(be, &d, NULL, CUT, NT - CUT, view_at_frame(a->x, CUT), a->tape + CUT * step_tape, 0, view_at_frame(a->gy, CUT), a->g_state,
                          0, view_at_frame(a->gx, CUT), g_par, 0);
     be->ops->neuron_back(be, &d, NULL, 0, CUT, a->x, a->tape, 0, a->gy, a->g_state, 0, a->gx, g_par, 0);
+    be->ops->sync(be);
+    leave(gx);
+    gx = test_take(be, a->gx, NT);
+    be->ops->download(be, g_state, a->g_state, STATE_REALS);
     for (int i = 0; i < CELLS; i++) {
         int c = i / (NY * NX), pixel = i % (NY * NX);
         for (int n = 0; n < NT; n++) {
-            slope += ((double)*at(a->gx, n, c, pixel) - 1) * dir->x[n][i];
+            slope += ((double)*at(gx, n, c, pixel) - 1) * dir->x[n][i];
         }
         for (int k = 0; k < shape.nstate; k++) {
-            slope += (double)*state_at(a->g_state, k, c, pixel) * dir->s[k][i];
+            slope += (double)*state_at(g_state, k, c, pixel) * dir->s[k][i];
         }
     }
     for (int k = 0; k < shape.npar; k++) {
         slope += g_par[k] * dir->p[k];
     }
+    leave(gx);
+    leave(gy);
+    memory_free(g_state);
     return slope;
 }
 
@@ -503,12 +531,12 @@ static void starts_are_steady_and_derived(void)
 
 int main(void)
 {
-    be = backend_open("cpu", 1);
+    be = test_backend(1);
     static const test_case tests[] = {{"every kind is the plain loop, forward and back", each_kind_is_the_plain_loop},
                                       {"smooth kinds have their derivatives", smooth_kinds_have_their_derivatives},
                                       {"Hodgkin-Huxley is finite at 10 and 25 mV", hodgkin_huxley_is_finite},
                                       {"starts are steady, and derived", starts_are_steady_and_derived}};
     int failed = test_run("neuron", tests, (int)(sizeof tests / sizeof tests[0]));
-    backend_close(be);
+    test_backend_close(be);
     return failed;
 }

@@ -53,7 +53,7 @@ static void defaults(void)
     options o = read_line("simulate in.yaml");
     CHECK_TEXT(o.problem, "");
     CHECK(!o.out && o.nset == 0 && !o.overwrite && o.restart_every_s == 0 && o.max_walltime_s == 0 && o.level == LOG_PROGRESS);
-    CHECK_TEXT(o.device, "auto");
+    CHECK_TEXT(o.device, "cpu");
     options_free(&o);
     o = read_line("simulate in.yaml --plan --ranks 1000");
     CHECK(o.plan && o.ranks == 1000 && o.problem[0] == '\0');

@@ -1,5 +1,5 @@
 /* test_pool_space.c - means and largest of squares against plain loops, and what their derivative adds where. */
-#include "compute/backend.h"
+#include "device.h"
 #include "test.h"
 
 enum { LEAVES = 2, CHANNELS = 2, NT = 3, SIZE = 3, NY = 8, NX = 10, HALO = 1, ROW = NX + 2 * HALO, PLANE = (NY + 2 * HALO) * ROW };
@@ -22,20 +22,31 @@ static real *pixel(view v, int64_t frame, int y, int x) /* frame: of all leaves,
     return host(v.at) + frame * v.chan_stride + y * v.row_stride + x;
 }
 
+static void fill(backend *be, view v, int64_t n, uint64_t seed, bool alike)
+{
+    real *number = MEMORY_NEW(real, n);
+    for (int64_t i = 0; i < n; i++) {
+        number[i] = (real)(alike ? floor(4 * test_random(&seed)) / 4 : test_random(&seed));
+    }
+    be->ops->upload(be, v.at - v.halo * v.row_stride - v.halo, number, n);
+    memory_free(number);
+}
+
 static void try_form(bool largest)
 {
-    backend *be = backend_open("cpu", 1);
-    view x = new_view(be, false), gx = new_view(be, false), y = new_view(be, true), gy = new_view(be, true);
-    uint64_t seed = 4;
-    for (int64_t i = 0; i < LEAVES * NT * CHANNELS * PLANE; i++) {
-        host(x.at)[i - HALO * ROW - HALO] = (real)floor(4 * test_random(&seed)) / 4; /* many are alike */
-    }
-    for (int64_t i = 0; i < LEAVES * NT * CHANNELS * OUT_PLANE; i++) {
-        host(gy.at)[i] = (real)test_random(&seed);
-    }
+    backend *be = test_backend(1);
+    view there[] = {new_view(be, false), new_view(be, false), new_view(be, true), new_view(be, true)}, x = there[0], gx = there[1], y = there[2],
+         gy = there[3];
+    fill(be, x, LEAVES * NT * CHANNELS * PLANE, 4, true);
+    fill(be, gy, LEAVES * NT * CHANNELS * OUT_PLANE, 5, false);
+    be->ops->fill(be, gx.at - HALO * ROW - HALO, 0, LEAVES * NT * CHANNELS * PLANE);
     be->ops->pool_space(be, SIZE, largest, NT, x, y);
     be->ops->pool_space_back(be, SIZE, largest, NT, x, gy, gx);
     be->ops->pool_space_back(be, SIZE, largest, NT, x, gy, gx); /* it adds */
+    view *const seen[] = {&x, &gx, &y, &gy};
+    for (int i = 0; i < 4; i++) {
+        *seen[i] = test_take(be, there[i], NT);
+    }
     for (int64_t f = 0; f < LEAVES * NT * CHANNELS; f++) {
         double wanted[NY][NX] = {{0}};
         for (int o = 0; o < OUT_PLANE; o++) {
@@ -54,11 +65,11 @@ static void try_form(bool largest)
             CHECK_NEAR(*pixel(gx, f, k / NX, k % NX), wanted[k / NX][k % NX], rounding, "one product");
         }
     }
-    be->ops->release(be, x.at - HALO * ROW - HALO);
-    be->ops->release(be, gx.at - HALO * ROW - HALO);
-    be->ops->release(be, y.at);
-    be->ops->release(be, gy.at);
-    backend_close(be);
+    for (int i = 0; i < 4; i++) {
+        memory_free(seen[i]->at);
+        be->ops->release(be, there[i].at - there[i].halo * ROW - there[i].halo);
+    }
+    test_backend_close(be);
 }
 
 static void means(void)

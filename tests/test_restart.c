@@ -24,6 +24,12 @@ const grid *model_grid(const model *m)
     return &m->g;
 }
 
+const char *model_device(const model *m)
+{
+    (void)m;
+    return "cpu";
+}
+
 int model_first_leaf(const model *m)
 {
     return m->first;

@@ -5,6 +5,8 @@
 #include "frames.h"
 
 /* --- scans ---------------------------------------------------------------------------------------------------------------- */
+enum { POLES = 6, STATE = LEAVES * POLES * CHANNELS * PLANE };
+
 typedef struct scan_case {
     enum cell_scan kind;
     int npar, nfree, nstate;
@@ -14,13 +16,13 @@ typedef struct scan_case {
 static const scan_case scans[] = {
     {SCAN_LOWPASS, 4, 3, 1, {0.2, 0.8, 1.7, 1}},           {SCAN_LOWPASS, 4, 3, 4, {0.3, 0.6, -0.7, 4}},
     {SCAN_HIGHPASS, 3, 3, 1, {0.2, 0.9, 0.7, 0}},          {SCAN_HIGHPASS_DELAYED, 4, 3, 2, {0.2, 0.9, 0.7, 0}},
-    {SCAN_HIGHPASS_DELAYED, 4, 3, 2, {0.3, 0.75, 1.1, 1}},
+    {SCAN_HIGHPASS_DELAYED, 4, 3, 2, {0.3, 0.75, 1.1, 1}}, {SCAN_LOWPASS, 4, 3, 6, {0.4, 0.6, 1.3, 6}},
 };
 enum { NSCAN = sizeof scans / sizeof scans[0] };
 
 static int64_t state_at(int l, int p, int c, int y, int x)
 {
-    return ((int64_t)(l * 4 + p) * CHANNELS + c) * PLANE + y * NX + x;
+    return ((int64_t)(l * POLES + p) * CHANNELS + c) * PLANE + y * NX + x;
 }
 
 /* Loss sum wy y + sum ws (state after) of one pixel's time course, written plainly. */
@@ -54,35 +56,44 @@ static double pixel_loss(const scan_case *k, const double p[4], const double *u,
 static double scan_loss(const scan_case *k, const double p[4], view x, const dreal *state, view wy, const dreal *ws)
 {
     double loss = 0;
+    view seen_x = look(x), seen_w = look(wy);
+    real *seen_state = test_get(be, state, STATE), *seen_ws = test_get(be, ws, STATE);
     for (int64_t i = 0; i < (int64_t)LEAVES * CHANNELS * PLANE; i++) {
         int l = (int)(i / (CHANNELS * PLANE)), c = (int)(i / PLANE % CHANNELS), y = (int)(i / NX % NY), col = (int)(i % NX);
         if (y >= tiles[l].ny || col >= tiles[l].nx) {
             continue;
         }
-        double u[NT], w[NT], s[4], v[4];
+        double u[NT], w[NT], s[POLES], v[POLES];
         for (int t = 0; t < NT; t++) {
-            u[t] = (double)host(x.at)[pixel(l, t, c, y, col)];
-            w[t] = (double)host(wy.at)[pixel(l, t, c, y, col)];
+            u[t] = (double)host(seen_x.at)[pixel(l, t, c, y, col)];
+            w[t] = (double)host(seen_w.at)[pixel(l, t, c, y, col)];
         }
         for (int q = 0; q < k->nstate; q++) {
-            s[q] = (double)host_const(state)[state_at(l, q, c, y, col)];
-            v[q] = (double)host_const(ws)[state_at(l, q, c, y, col)];
+            s[q] = (double)seen_state[state_at(l, q, c, y, col)];
+            v[q] = (double)seen_ws[state_at(l, q, c, y, col)];
         }
         loss += pixel_loss(k, p, u, s, w, v);
     }
+    leave(seen_x);
+    leave(seen_w);
+    memory_free(seen_state);
+    memory_free(seen_ws);
     return loss;
 }
 
 static double state_inner(const scan_case *k, const dreal *a, const dreal *b)
 {
     double sum = 0;
+    real *p = test_get(be, a, STATE), *o = test_get(be, b, STATE);
     for (int l = 0; l < LEAVES; l++) {
         for (int q = 0; q < k->nstate * CHANNELS * PLANE; q++) {
-            int64_t i = (int64_t)l * 4 * CHANNELS * PLANE + q;
+            int64_t i = (int64_t)l * POLES * CHANNELS * PLANE + q;
             bool in = q / NX % NY < tiles[l].ny && q % NX < tiles[l].nx;
-            sum += in ? (double)host_const(a)[i] * (double)host_const(b)[i] : 0;
+            sum += in ? (double)p[i] * (double)o[i] : 0;
         }
     }
+    memory_free(p);
+    memory_free(o);
     return sum;
 }
 
@@ -122,6 +133,7 @@ static scan_grads scan_grad(const scan_case *k, view x, const dreal *state, view
         be->ops->release(be, before[i]);
     }
     be->ops->release(be, now);
+    be->ops->sync(be);
     free_view(y);
     return g;
 }
@@ -148,10 +160,12 @@ static void scans_match_their_sums(void)
             p[q] = (double)(real)k->par[q];
         }
         double loss = scan_loss(k, p, x, state, wy, ws), ones = 0;
+        view seen = look(x);
         EACH_PIXEL(l, t, c, y, col)
         {
-            ones += (double)host(x.at)[pixel(l, t, c, y, col)]; /* gx held 1 before */
+            ones += (double)host(seen.at)[pixel(l, t, c, y, col)]; /* gx held 1 before */
         }
+        leave(seen);
         double size = sqrt((double)LEAVES * CHANNELS * PLANE * NT);
         CHECK_NEAR(inner(g.gx, x) - ones + state_inner(k, g.g_state, state), loss, rounding * size, "<A'w, x> = <w, Ax>, linear in input and state");
         for (int q = 0; q < k->nfree; q++) {
@@ -191,7 +205,7 @@ static void sampling_gives_back(void)
     }
     const grid_tile cells[LEAVES] = {{0, 0, 0, 1, CELLS}, {1, 0, 0, 1, CELLS - 3}};
     dreal *at = be->ops->alloc(be, 2 * LEAVES * NT * CELLS);
-    view y = {at, cells, LEAVES, 1, 0, NT * CELLS, CELLS, CELLS, CELLS, 1, CELLS}, w = y, x = new_view(), gx = new_view();
+    view y = {at, cells, LEAVES, 1, 0, NT * CELLS, CELLS, CELLS, CELLS, 1, CELLS}, w = y, x = new_view(), gx = zero_view();
     w.at += LEAVES * NT * CELLS;
     fill_view(x, 41, -1, 1);
     fill(w.at, LEAVES * NT * CELLS, 42, -1, 1);
@@ -199,15 +213,20 @@ static void sampling_gives_back(void)
     be->ops->link(be, table, 0, NT, x, y);
     be->ops->link_back(be, table, 0, NT, w, gx);
     double forward = 0, back = 0;
+    real *seen = test_get(be, at, 2 * LEAVES * NT * CELLS);
+    view seen_x = look(x), seen_gx = look(gx);
     for (int l = 0; l < LEAVES; l++) {
         for (int i = 0; i < NT * CELLS; i++) {
             int at_i = l * NT * CELLS + i;
-            forward += i % CELLS < cells[l].nx ? (double)host(y.at)[at_i] * (double)host(w.at)[at_i] : 0;
+            forward += i % CELLS < cells[l].nx ? (double)seen[at_i] * (double)seen[LEAVES * NT * CELLS + at_i] : 0;
         }
     }
     for (int64_t i = 0; i < ARRAY; i++) {
-        back += (double)host(gx.at - HALO * ROW - HALO)[i] * (double)host(x.at - HALO * ROW - HALO)[i];
+        back += (double)host(seen_gx.at - HALO * ROW - HALO)[i] * (double)host(seen_x.at - HALO * ROW - HALO)[i];
     }
+    memory_free(seen);
+    leave(seen_x);
+    leave(seen_gx);
     CHECK(fabs(forward) > 0.1);
     CHECK_NEAR(forward, back, rounding, "<w, Ax> = <A'w, x>");
     be->ops->link_destroy(be, table);
@@ -239,12 +258,12 @@ static void logarithms_are_exact(void)
 
 int main(void)
 {
-    be = backend_open("cpu", 1);
-    be->ops->reserve(be, scan_scratch(4, NT));
+    be = test_backend(1);
+    be->ops->reserve(be, scan_scratch(POLES, NT));
     static const test_case tests[] = {{"logarithms are exact", logarithms_are_exact},
                                       {"scans match their sums, chunks do not show", scans_match_their_sums},
                                       {"sampling gives back", sampling_gives_back}};
     int failed = test_run("scan_back", tests, (int)(sizeof tests / sizeof tests[0]));
-    backend_close(be);
+    test_backend_close(be);
     return failed;
 }

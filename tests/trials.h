@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "cluster/comm.h"
 #include "cluster/store.h"
+#include "device.h"
 #include "model/model.h"
 #include "test.h"
 
@@ -360,7 +361,7 @@ static inline session session_open(const char *stages, const way *w)
         for (int i = w->passing ? model_noutput(s.m) - 1 : 0; i < model_noutput(s.m); i++) {
             model_keep(s.m, i);
         }
-        s.be = backend_open("cpu", w->threads);
+        s.be = test_backend(w->threads);
         model_attach(s.m, s.be);
         if (w->training) {
             model_training(s.m, true, 0);
@@ -374,13 +375,15 @@ static inline session session_open(const char *stages, const way *w)
 static inline void session_close(session *s)
 {
     model_destroy(s->m);
-    backend_close(s->be);
+    if (s->be) {
+        test_backend_close(s->be);
+    }
     input_destroy(s->in);
 }
 
-static inline void show(model *m, const way *w, int64_t step0, int nt)
+static inline void show(const session *s, const way *w, int64_t step0, int nt)
 {
-    view v = model_stimulus(m);
+    view there = model_stimulus(s->m), v = test_take(s->be, there, nt);
     for (int l = 0; l < v.nleaf; l++) {
         for (int t = 0; t < nt; t++) {
             for (int y = 0; y < v.tile[l].ny; y++) {
@@ -392,6 +395,8 @@ static inline void show(model *m, const way *w, int64_t step0, int nt)
             }
         }
     }
+    test_give(s->be, there, nt, v);
+    memory_free(v.at);
 }
 
 static inline int64_t values_of(const model_output *o, const way *w)

@@ -57,6 +57,7 @@ HD static inline double random_unit(uint32_t bits)
 }
 
 /* --- normal numbers without a call or a branch, so that they come many at a time ------------------------------------------
+ * Sums of products say themselves where they are rounded (fmaf), so that every compiler and processor gives the same bits.
  * ln(x), x > 0 and normal, relative error < 3e-7: x = 2^n m, m in [1/sqrt 2, sqrt 2); ln m = 2 artanh((m-1)/(m+1)). */
 HD static inline float random_log(float x)
 {
@@ -67,8 +68,8 @@ HD static inline float random_log(float x)
     float m;
     memcpy(&m, &bits, sizeof m);
     float s = (m - 1.0f) / (m + 1.0f), s2 = s * s;
-    float p = 1.0f + s2 * (1.0f / 3.0f + s2 * (1.0f / 5.0f + s2 * (1.0f / 7.0f + s2 * (1.0f / 9.0f))));
-    return (float)n * 0.69314718f + 2.0f * s * p;
+    float p = fmaf(s2, fmaf(s2, fmaf(s2, fmaf(s2, 1.0f / 9.0f, 1.0f / 7.0f), 1.0f / 5.0f), 1.0f / 3.0f), 1.0f);
+    return fmaf((float)n, 0.69314718f, 2.0f * s * p);
 }
 
 /* cos(2 pi u), u in [0, 1): = sin(pi/2 - 2 pi v), v the distance of u from the nearest integer. */
@@ -76,7 +77,8 @@ HD static inline float random_cos_turn(float u)
 {
     float v = u < 0.5f ? u : 1.0f - u;
     float a = 6.28318531f * (0.25f - v), a2 = a * a;
-    return a * (1.0f + a2 * (-1.0f / 6.0f + a2 * (1.0f / 120.0f + a2 * (-1.0f / 5040.0f + a2 * (1.0f / 362880.0f - a2 * (1.0f / 39916800.0f))))));
+    float p = fmaf(a2, fmaf(a2, fmaf(a2, -1.0f / 39916800.0f, 1.0f / 362880.0f), -1.0f / 5040.0f), 1.0f / 120.0f);
+    return a * fmaf(a2, fmaf(a2, p, -1.0f / 6.0f), 1.0f);
 }
 
 /* Two independent standard normal numbers from two words of random bits (Box and Muller 1958); the same in the float and the double program. */

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#if __has_include(<mpi-ext.h>)
+#include <mpi-ext.h>
+#endif
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -180,6 +183,12 @@ void comm_gather_double(const double *mine, int n, double *all)
     MPI_Allgather(mine, n, MPI_DOUBLE, all, n, MPI_DOUBLE, MPI_COMM_WORLD);
 }
 
+void comm_gather(const void *mine, size_t bytes, void *all)
+{
+    ASSERT(bytes <= INT_MAX);
+    MPI_Allgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, MPI_COMM_WORLD);
+}
+
 static void need_requests(size_t n)
 {
     ASSERT(n <= INT_MAX);
@@ -324,6 +333,25 @@ void comm_network_sum(const grid *g, double *mine, int64_t n, double *total)
         }
     }
     memory_free(other);
+}
+
+bool comm_device_memory(void)
+{
+    const char *wish = getenv("CHIASM_GPU_AWARE_MPI");
+    if (wish && strcmp(wish, "on") == 0) {
+        return true;
+    }
+    if (wish && strcmp(wish, "off") == 0) {
+        return false;
+    }
+    if (wish && strcmp(wish, "auto") != 0) {
+        error_fatal(EXIT_USAGE, "CHIASM_GPU_AWARE_MPI is '%s'; auto, on and off are known", wish);
+    }
+#ifdef MPIX_CUDA_AWARE_SUPPORT
+    return MPIX_Query_cuda_support() == 1;
+#else
+    return false;
+#endif
 }
 
 /* Forward what is sent goes out, back what was received. */

@@ -24,6 +24,7 @@ int64_t comm_prefix_int(int64_t mine);                   /* collective; sum over
 void comm_max_double(double *v, int n);                  /* collective, in place */
 void comm_min_double(double *v, int n);
 void comm_gather_double(const double *mine, int n, double *all); /* collective; all[rank][n] on every rank */
+void comm_gather(const void *mine, size_t bytes, void *all);     /* collective; the same of small structs */
 /* Collective: variable blocks to every rank.  send[] is ordered by destination with send_bytes[size] each; returns memory_alloc'ed
  * data in order of source rank; *recv_bytes [size] likewise if not NULL; total in *bytes. */
 void *comm_exchange(const void *send, const size_t *send_bytes, size_t *recv_bytes, size_t *bytes);
@@ -36,6 +37,8 @@ void comm_leaf_sum(const grid *g, const double *mine, int n, double *total);
  * A rank without leaves gets those of network 0. */
 void comm_network_sum(const grid *g, double *mine, int64_t n, double *total);
 
+/* Whether MPI may be given pointers to device memory in comm_swap: what Open MPI says of itself, or CHIASM_GPU_AWARE_MPI=on|off (auto: ask). */
+bool comm_device_memory(void);
 /* Collective.  Exchanges border buffers with every peer of b (self: a copy, or nothing if send[i] and recv[i] are one): for peer i, send[i] of
  * send_px*nvalue reals goes out and recv[i] of recv_px*nvalue reals comes in. */
 void comm_swap(const grid_borders *b, int nvalue, real *const send[], real *const recv[]);

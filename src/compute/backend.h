@@ -166,12 +166,19 @@ typedef struct spike_list { /* one per leaf; grows as needed */
     int64_t n, room;
 } spike_list;
 
+enum { BACKEND_FETCH_CTX = 192 };
 typedef struct backend_ops {
     const char *name; /* "cpu", "cuda" */
-    dreal *(*alloc)(backend *, int64_t n); /* zeroed, 64-byte aligned */
+    dreal *(*alloc)(backend *, int64_t n); /* 64-byte aligned; what stands in it is not said (guard and emulated device: NaN) */
     void (*release)(backend *, dreal *);
     void (*upload)(backend *, dreal *to, const real *from, int64_t n);
     void (*download)(backend *, real *to, const dreal *from, int64_t n); /* waits */
+    /* Calls got(copy of ctx, at) once the host can read the n reals at `at`, in the order of the calls: the CPU at once, in place; a device beside the work
+     * queued after this, during some later op, sync or fetched.  The array itself may be written again at once.  ctx: at most BACKEND_FETCH_CTX bytes. */
+    void (*fetch)(backend *, const dreal *from, int64_t n, void (*got)(void *ctx, const real *at), const void *ctx, size_t ctx_bytes);
+    void (*fetched)(backend *);                    /* waits until every fetch has come */
+    real *(*host_alloc)(backend *, int64_t n);     /* zeroed host memory that upload and download reach fastest */
+    void (*host_release)(backend *, real *);
     void (*move)(backend *, dreal *to, const dreal *from, int64_t n);    /* may overlap */
     void (*fill)(backend *, dreal *to, real value, int64_t n);
     void (*add)(backend *, dreal *to, const dreal *what, int64_t n); /* to += what */
@@ -180,6 +187,12 @@ typedef struct backend_ops {
     /* Calls work so that every leaf 0..nleaf-1 is in exactly one call of leaves [first, first + n): the CPU one leaf per call from its threads, a GPU
      * all in one.  worker < nthread: no other call with this number runs at the same time, so it may name working memory. */
     void (*each_leaf)(backend *, int nleaf, void (*work)(void *ctx, int first, int n, int worker), void *ctx);
+
+    /* Work that comes again and again: true: the caller issues it, then calls repeat_end; false: a device has replayed what was issued under this key
+     * before.  The key names all that the work follows from: addresses of arrays, lengths, values of parameters (contents of plans may change by their
+     * _set).  In between: no plan is made, nothing is waited for or comes to the host, and calls do not nest. */
+    bool (*repeat_begin)(backend *, int n, const int64_t *key);
+    void (*repeat_end)(backend *);
 
     /* Borders: rectangles of nt frames and all channels to and from a buffer [rect][nt][nchan][ny][nx]; offset of a rect counts pixels of one
      * frame and channel, so it starts at offset * nt * nchan. */
@@ -304,11 +317,16 @@ struct backend {
     void *own;
     int nthread;          /* workers of each_leaf */
     bool one_leaf_a_call; /* of each_leaf; else all leaves in one */
+    char device[128];     /* what it runs on, for log and provenance: "cpu", "cuda: NVIDIA H200, sm_90" */
 };
 
-/* name "cpu" | "cuda" | "auto".  Fatal (EXIT_NO_DEVICE), with the build hint, if "cuda" was not built or has no device. */
+/* Collective once MPI has started.  name "cpu" | "cuda" | "auto": cuda where this program has it and every rank has a device that works, else cpu.
+ * Fatal (EXIT_NO_DEVICE), with what to do about it, if "cuda" was not built or has no device. */
 backend *backend_open(const char *name, int nthread);
 void backend_close(backend *);
+void backend_say(const backend *); /* collective; which rank drives which device, to the log, and a warning where several share one */
+/* Device memory: bytes that this rank may take (of a shared device its part), and all there are.  False: it works in the host's memory. */
+bool backend_memory(const backend *, size_t *free_bytes, size_t *all_bytes);
 
 /* Host pointer of CPU memory, for the CPU backend's own files and host-side services when name is "cpu". */
 static inline real *host(dreal *p)

@@ -154,11 +154,19 @@ HD static inline real cell_lowpass_step(real u, real b, real c, real *s)
     return *s;
 }
 
+/* Its adjoint: of by_s, the derivative by s_t of what step t made of it, makes that by s_t of all of it, which times b is that by u_t.  carry: in,
+ * what came back to s_t from the steps after; out, what goes back to s_(t-1). */
+HD static inline real cell_lowpass_back(real by_s, real c, real *carry)
+{
+    real whole = by_s + *carry;
+    *carry = c * whole;
+    return whole;
+}
+
 /* High-pass  y = u - w LP(u): undershoot and transient of Wohrer & Kornprobst 2009, K = delta - w exp(-t/tau)/tau. */
 HD static inline real cell_highpass_step(real u, real b, real c, real w, real *s)
 {
-    *s = b * u + c * *s;
-    return u - w * *s;
+    return u - w * cell_lowpass_step(u, b, c, s);
 }
 
 /* --- contrast gain control of VirtualRetina 2.2.3 ----------------------------------------------------------------------------
@@ -389,6 +397,57 @@ HD static inline cell_slope cell_naka_rushton_slope(real x, const real p[4])
     cell_slope d = {on ? by_z * p[1] / x : 0, {s, by_z * far, -by_z * p[1] / p[2], 1}};
     return d;
 }
+
+/* --- losses: one term of an output y and a target r, and its slope by y; in double whatever real is ----------------------------- */
+typedef struct cell_loss {
+    double value, slope;
+} cell_loss;
+
+HD static inline cell_loss cell_loss_poisson(double y, double r, double epsilon)
+{
+    cell_loss l = {y - r * log(y + epsilon), 1 - r / (y + epsilon)};
+    return l;
+}
+HD static inline cell_loss cell_loss_bernoulli(double y, double r, double epsilon) /* epsilon on both sides, as the first */
+{
+    cell_loss l = {-(r * log(y + epsilon) + (1 - r) * log(1 - y + epsilon)), (1 - r) / (1 - y + epsilon) - r / (y + epsilon)};
+    return l;
+}
+HD static inline cell_loss cell_loss_square(double y, double r, double epsilon)
+{
+    (void)epsilon;
+    cell_loss l = {(y - r) * (y - r), 2 * (y - r)};
+    return l;
+}
+HD static inline cell_loss cell_loss_activity_l1(double y, double r, double epsilon)
+{
+    (void)r;
+    (void)epsilon;
+    cell_loss l = {fabs(y), (double)((y > 0) - (y < 0))};
+    return l;
+}
+HD static inline cell_loss cell_loss_activity_l2(double y, double r, double epsilon)
+{
+    (void)r;
+    (void)epsilon;
+    cell_loss l = {y * y, 2 * y};
+    return l;
+}
+HD static inline cell_loss cell_loss_linear(double y, double r, double epsilon)
+{
+    (void)epsilon;
+    cell_loss l = {r * y, r};
+    return l;
+}
+
+/* Every loss of enum loss_kind (compute/backend.h). */
+#define CELL_LOSSES(EACH)                          \
+    EACH(LOSS_POISSON, cell_loss_poisson)          \
+    EACH(LOSS_BERNOULLI, cell_loss_bernoulli)      \
+    EACH(LOSS_SQUARE, cell_loss_square)            \
+    EACH(LOSS_ACTIVITY_L1, cell_loss_activity_l1)  \
+    EACH(LOSS_ACTIVITY_L2, cell_loss_activity_l2)  \
+    EACH(LOSS_LINEAR, cell_loss_linear)
 
 /* Every point function of enum cell_map (compute/backend.h) with its value and its slopes. */
 #define CELL_MAPS(EACH)                                                                     \

@@ -38,6 +38,47 @@ static void cpu_download(backend *be, real *to, const dreal *from, int64_t n)
     memcpy(to, from, (size_t)n * sizeof(real));
 }
 
+static void cpu_fetch(backend *be, const dreal *from, int64_t n, void (*got)(void *ctx, const real *at), const void *ctx, size_t ctx_bytes)
+{
+    (void)be;
+    (void)n;
+    _Alignas(16) char copy[BACKEND_FETCH_CTX];
+    ASSERT(ctx_bytes <= sizeof copy);
+    memcpy(copy, ctx, ctx_bytes);
+    got(copy, host_const(from));
+}
+
+/* The CPU launches nothing. */
+static bool cpu_repeat_begin(backend *be, int n, const int64_t *key)
+{
+    (void)be;
+    (void)n;
+    (void)key;
+    return true;
+}
+
+static void cpu_repeat_end(backend *be)
+{
+    (void)be;
+}
+
+static void cpu_fetched(backend *be)
+{
+    (void)be;
+}
+
+static real *cpu_host_alloc(backend *be, int64_t n)
+{
+    (void)be;
+    return MEMORY_NEW(real, n);
+}
+
+static void cpu_host_release(backend *be, real *p)
+{
+    (void)be;
+    memory_free(p);
+}
+
 static void cpu_move(backend *be, dreal *to, const dreal *from, int64_t n)
 {
     (void)be;
@@ -244,11 +285,17 @@ static const backend_ops cpu_ops = {
     .release = cpu_release,
     .upload = cpu_upload,
     .download = cpu_download,
+    .fetch = cpu_fetch,
+    .fetched = cpu_fetched,
+    .host_alloc = cpu_host_alloc,
+    .host_release = cpu_host_release,
     .move = cpu_move,
     .fill = cpu_fill,
     .add = cpu_add,
     .sync = cpu_sync,
     .each_leaf = cpu_each_leaf,
+    .repeat_begin = cpu_repeat_begin,
+    .repeat_end = cpu_repeat_end,
     .pack = cpu_pack,
     .unpack = cpu_unpack,
     .edge = cpu_edge,
@@ -313,6 +360,7 @@ backend *cpu_open(int nthread)
     be->own = own;
     be->nthread = nthread < 1 ? 1 : nthread;
     be->one_leaf_a_call = true;
+    memcpy(be->device, "cpu", sizeof "cpu");
     own->scratch = MEMORY_NEW(real *, be->nthread);
     omp_set_num_threads(be->nthread); /* so that scratch made elsewhere for omp_get_max_threads() fits */
     return be;

@@ -1,8 +1,7 @@
 /* cpu_loss.c - losses of outputs against targets, and their derivatives.  Terms and sums are double; a frame is summed by itself and frames are added
  * in order, so that the sum does not show how they were cut into chunks. */
-#include <math.h>
-
 #include "base/error.h"
+#include "compute/cellmath.h"
 #include "compute/cpu.h"
 
 /* One row of one frame and channel; weight, target and g may be NULL. */
@@ -13,30 +12,7 @@ typedef struct loss_row {
     real *g;
 } loss_row;
 
-/* Value of one term and its derivative by y. */
-typedef struct loss_term {
-    double value, slope;
-} loss_term;
-
-static inline loss_term term(enum loss_kind kind, double y, double r, double epsilon)
-{
-    switch (kind) {
-    case LOSS_POISSON:
-        return (loss_term){y - r * log(y + epsilon), 1 - r / (y + epsilon)};
-    case LOSS_BERNOULLI: /* epsilon on both sides, as the first */
-        return (loss_term){-(r * log(y + epsilon) + (1 - r) * log(1 - y + epsilon)), (1 - r) / (1 - y + epsilon) - r / (y + epsilon)};
-    case LOSS_SQUARE:
-        return (loss_term){(y - r) * (y - r), 2 * (y - r)};
-    case LOSS_ACTIVITY_L1:
-        return (loss_term){fabs(y), (y > 0) - (y < 0)};
-    case LOSS_ACTIVITY_L2:
-        return (loss_term){y * y, 2 * y};
-    default: /* LOSS_LINEAR */
-        return (loss_term){r * y, r};
-    }
-}
-
-static inline __attribute__((always_inline)) double sum_row(enum loss_kind kind, const loss_row *row)
+static inline __attribute__((always_inline)) double sum_row(cell_loss (*term)(double, double, double), const loss_row *row)
 {
     double sum = 0;
     for (int i = 0; i < row->nx; i++) {
@@ -44,10 +20,10 @@ static inline __attribute__((always_inline)) double sum_row(enum loss_kind kind,
         if (w == 0) { /* the target may be NaN here */
             continue;
         }
-        loss_term t = term(kind, (double)row->y[i], row->target ? (double)row->target[i] : 0, row->epsilon);
-        sum += w * t.value;
+        cell_loss l = term((double)row->y[i], row->target ? (double)row->target[i] : 0, row->epsilon);
+        sum += w * l.value;
         if (row->g) {
-            row->g[i] += (real)(row->factor * w * t.slope);
+            row->g[i] += (real)(row->factor * w * l.slope);
         }
     }
     return sum;
@@ -57,18 +33,13 @@ static inline __attribute__((always_inline)) double sum_row(enum loss_kind kind,
 static double sum_row_of(enum loss_kind kind, const loss_row *row)
 {
     switch (kind) {
-    case LOSS_POISSON:
-        return sum_row(LOSS_POISSON, row);
-    case LOSS_BERNOULLI:
-        return sum_row(LOSS_BERNOULLI, row);
-    case LOSS_SQUARE:
-        return sum_row(LOSS_SQUARE, row);
-    case LOSS_ACTIVITY_L1:
-        return sum_row(LOSS_ACTIVITY_L1, row);
-    case LOSS_ACTIVITY_L2:
-        return sum_row(LOSS_ACTIVITY_L2, row);
+#define CASE(kind_, term) \
+    case kind_:           \
+        return sum_row(term, row);
+        CELL_LOSSES(CASE)
+#undef CASE
     default:
-        return sum_row(LOSS_LINEAR, row);
+        return 0;
     }
 }
 

@@ -57,8 +57,7 @@ static void pole_back(const scan_block *s, int pole, int t, const real par[], co
 {
     real b = par[0], c = par[1], *restrict carry = s->g_state + pole * s->pole_stride;
     for (int i = 0; i < s->n; i++) {
-        g[i] += carry[i];
-        carry[i] = c * g[i];
+        g[i] = cell_lowpass_back(g[i], c, &carry[i]);
     }
     if (sum) {
         sum[0] += cpu_dot(g, u, s->n);

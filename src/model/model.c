@@ -172,11 +172,11 @@ void model_attach(model *m, backend *be)
         output *o = &m->output[i];
         bool small = o->passing && be->one_leaf_a_call;
         o->worker_stride = small ? (o->leaf_stride + 15) / 16 * 16 : o->leaf_stride * nleaf;
-        o->data = be->ops->alloc(be, o->worker_stride * (o->passing ? be->nthread : 1));
+        o->data = be->ops->alloc(be, o->worker_stride * (small ? be->nthread : 1));
         o->v = make_view(m, o);
     }
     m->state = be->ops->alloc(be, m->nstate * nleaf);
-    m->services = (stage_services){m, model_swap, model_swap_back, model_sum_leaves};
+    m->services = (stage_services){m, model_swap, model_swap_back, model_sum_leaves, model_swap_is_local};
     for (int i = 0; i < m->nstage; i++) {
         stage *s = &m->stage[i];
         if (s->type->attach) {
@@ -355,7 +355,7 @@ void model_training(model *m, bool training, int64_t draw)
     model_statistics_clear(m);
 }
 
-void model_forward(model *m, int64_t step0, int nt)
+void model_queue(model *m, int64_t step0, int nt)
 {
     ASSERT(m->be && nt >= 1 && nt <= m->world.max_nt);
     run r = {m, NULL, step0, nt};
@@ -383,6 +383,11 @@ void model_forward(model *m, int64_t step0, int nt)
     if (!m->world.differentiate) {
         model_settle(m);
     }
+}
+
+void model_forward(model *m, int64_t step0, int nt)
+{
+    model_queue(m, step0, nt);
     m->be->ops->sync(m->be);
 }
 
@@ -532,9 +537,32 @@ const grid_tile *model_tiles(const model *m)
     return m->tile;
 }
 
+/* Passing outputs of all leaves stand side by side there.  Working memory is shared by the stages; what would take more of it goes group by group of
+ * leaves and frames (cuda/: at most half a GB for those of one leaf).  Of a stage with spikes the currents and counts of a chunk are kept. */
+static void size_on_device(const model *m, size_t nleaf, double scratch, model_sizes *s)
+{
+    const double staging = 16e6, most_work = (double)(512 << 20);
+    double leaf = (double)m->nstate * sizeof(real), held = 0, work = scratch;
+    for (int i = 0; i < m->noutput; i++) {
+        leaf += (double)m->output[i].leaf_stride * sizeof(real);
+    }
+    for (int i = 0; i < m->nstage; i++) {
+        const stage_plan *p = &m->stage[i].plan;
+        held += p->bytes_held;
+        work = p->bytes_thread > work ? p->bytes_thread : work;
+        leaf += p->spikes ? 3 * (double)m->output[m->stage[i].out].leaf_stride * sizeof(real) : 0;
+    }
+    double together = work * (double)nleaf * m->world.max_nt;
+    work = together < most_work ? together : work > most_work ? work : most_work;
+    s->bytes_device_fixed = (size_t)(staging + held + work);
+    size_t swaps = model_borders_bytes(m), leaves = (size_t)(leaf * (double)nleaf) + swaps + model_back_bytes(m);
+    s->bytes_device = s->bytes_device_fixed + leaves;
+    s->bytes_device_leaf = (leaves + swaps) / nleaf;
+}
+
 model_sizes model_size(const model *m)
 {
-    model_sizes s = {0, 0, 0, 0, 0};
+    model_sizes s = {0};
     size_t nleaf = (size_t)(m->world.nleaf > 0 ? m->world.nleaf : 1), nthread = (size_t)(m->setup.nthread > 0 ? m->setup.nthread : 1);
     for (int i = 0; i < m->noutput; i++) {
         s.bytes_arrays += (m->output[i].passing ? nthread : nleaf) * (size_t)m->output[i].leaf_stride * sizeof(real);
@@ -552,7 +580,13 @@ model_sizes model_size(const model *m)
     }
     s.bytes_tables = (size_t)(tables + (double)nthread * scratch);
     s.bytes_arrays += model_back_bytes(m);
+    size_on_device(m, nleaf, scratch, &s);
     return s;
+}
+
+const char *model_device(const model *m)
+{
+    return m->be->ops->name;
 }
 
 void model_print_plan(const model *m)

@@ -32,11 +32,14 @@ void model_destroy(model *m);
 
 typedef struct model_sizes {
     size_t bytes_arrays, bytes_state, bytes_tables; /* of this rank: outputs; states; kernels, cells, borders and working memory of threads */
+    /* of this rank on a GPU, which works on all leaves at once: all; what does not grow with leaves; a leaf whose neighbours are other ranks' */
+    size_t bytes_device, bytes_device_fixed, bytes_device_leaf;
     double flop_per_step, bytes_per_step;           /* of the whole model, all ranks */
 } model_sizes;
 model_sizes model_size(const model *m);
 void model_print_plan(const model *m); /* LOG_RESULT lines: grid, chunk, each stage: shape, halo, delay, algorithm, memory */
 const grid *model_grid(const model *m);
+const char *model_device(const model *m); /* "cpu", "cuda"; after model_attach */
 int model_chunk_steps(const model *m);
 int model_first_leaf(const model *m);
 int model_nleaf(const model *m); /* of this rank */
@@ -51,6 +54,7 @@ void model_attach(model *m, backend *be);
 /* One chunk: steps [step0, step0 + nt), nt <= model_chunk_steps; chunks must follow each other.  Frames of the stimulus stand in
  * model_stimulus (tile interiors, frames 0..nt-1).  Collective. */
 void model_forward(model *m, int64_t step0, int nt);
+void model_queue(model *m, int64_t step0, int nt); /* the same without waiting: spikes and what the host reads are there after the backend's sync */
 view model_stimulus(model *m); /* to be written: ends the time in which model_back may follow a model_forward */
 
 /* Output i of the model: the stimulus (0) and every stage in order. */

@@ -54,12 +54,16 @@ typedef struct group {
     bool coupled;
 } group;
 
+/* What goes out, one peer after the other, those of other ranks first: with v values a pixel, peer p's begins at out_px[p] * v, so that one copy moves all
+ * of it.  What comes in likewise; of the own rank it is what went out, in the same place. */
 typedef struct borders {
     int width;
     grid_borders *table;
-    dreal **device_out, **device_in; /* [peer] */
-    real **out, **in;                /* [peer], host; the same memory on the CPU */
-    int64_t capacity;                /* values per pixel */
+    int64_t capacity; /* values per pixel */
+    int64_t *out_px, *in_px, far_out_px, far_in_px; /* [peer]; of all other ranks */
+    dreal *device_out, *device_in;
+    real *out, *in;     /* where MPI reads and writes: the same memory, or the host's */
+    real **send, **recv; /* [peer] */
 } borders;
 
 struct model {
@@ -148,4 +152,5 @@ size_t model_borders_bytes(const model *m); /* what attach allocates */
 void model_swap(void *model_, view v, int nt);                                 /* stage_services.swap */
 void model_swap_back(void *model_, view g, int nt); /* stage_services.swap_back */
 void model_sum_leaves(void *model_, const double *mine, int n, double *total); /* stage_services.sum_leaves */
+bool model_swap_is_local(void *model_, int halo);                              /* stage_services.swap_is_local */
 #endif

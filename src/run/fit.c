@@ -136,6 +136,16 @@ model *fit_model(const fit *f)
     return f->m;
 }
 
+size_t fit_bytes_device(const fit *f)
+{
+    size_t bytes = fit_target_bytes(f);
+    for (int i = 0; i < f->nitem; i++) {
+        model_output o = model_output_at(f->m, f->item[i].output);
+        bytes += 2 * (size_t)f->chunk * (size_t)o.nchan * (size_t)o.v.pad_ny * (size_t)o.v.pad_nx * (size_t)model_nleaf(f->m) * sizeof(real);
+    }
+    return bytes;
+}
+
 size_t fit_bytes(const fit *f)
 {
     size_t bytes = fit_movie_bytes(f) + fit_target_bytes(f), nnet = (size_t)model_nnet(f->m);

@@ -14,7 +14,8 @@ typedef struct fit fit; /* opaque */
 fit *fit_plan(run_parts *p, const input_node *section);
 void fit_destroy(fit *f);
 model *fit_model(const fit *f); /* NULL: there are problems */
-size_t fit_bytes(const fit *f); /* host memory of this rank beside the model's */
+size_t fit_bytes(const fit *f);        /* host memory of this rank beside the model's */
+size_t fit_bytes_device(const fit *f); /* of them those that a GPU holds */
 void fit_print_plan(const fit *f);
 
 /* Collective; the same answer on every rank: EXIT_DONE, EXIT_STOPPED, EXIT_DIVERGED, EXIT_NO_OUTPUT or EXIT_BAD_INPUT.  Writes p->result. */

@@ -17,7 +17,7 @@ static const double NOISE = sizeof(real) == sizeof(double) ? 1e-12 : 3e-6; /* re
 
 typedef struct taylor {
     double slope, remainder[NSTEP], order; /* order NAN: nothing above rounding */
-    bool right;
+    enum { RIGHT, UNCLEAR, WRONG } verdict;
 } taylor;
 
 static double loss_at(fit *f, const double *u, fit_set set)
@@ -30,7 +30,8 @@ static double loss_at(fit *f, const double *u, fit_set set)
     return loss;
 }
 
-/* The order where remainders still stand out of rounding: the median of those between neighbours. */
+/* The order where remainders still stand out of rounding: the median of those between neighbours.  A wrong derivative stands out at most steps; a
+ * low order at one or two only may be that of a large step. */
 static void judge(taylor *t, double loss)
 {
     double order[NSTEP], floor_ = NOISE * fabs(loss);
@@ -47,7 +48,8 @@ static void judge(taylor *t, double loss)
         }
     }
     t->order = n > 0 ? order[n / 2] : NAN;
-    t->right = n == 0 || t->order >= 1.9; /* more, where the second derivative vanishes */
+    bool right = n == 0 || t->order >= 1.9; /* more, where the second derivative vanishes */
+    t->verdict = right ? RIGHT : n <= 2 ? UNCLEAR : WRONG;
 }
 
 static taylor test(fit *f, fit_set set, const double *u, const double *g, const double *direction, double loss)
@@ -90,10 +92,11 @@ static void draw_direction(const fit *f, int piece, const double *u, double *dir
 
 static void say(const char *name, const taylor *t)
 {
+    static const char *const verdict[] = {[RIGHT] = "right", [UNCLEAR] = "unclear: too few steps above rounding", [WRONG] = "WRONG"};
     char order[32];
     snprintf(order, sizeof order, isfinite(t->order) ? "%.3f" : "exact", t->order);
     log_say(LOG_RESULT, "%-28s %12.4e  %9.2e %9.2e %9.2e %9.2e %9.2e %9.2e  %6s  %s", name, t->slope, t->remainder[0], t->remainder[1], t->remainder[2],
-            t->remainder[3], t->remainder[4], t->remainder[5], order, t->right ? "right" : "WRONG");
+            t->remainder[3], t->remainder[4], t->remainder[5], order, verdict[t->verdict]);
 }
 
 enum exit_code fit_check(fit *f, backend *be)
@@ -132,7 +135,7 @@ enum exit_code fit_check(fit *f, backend *be)
         draw_direction(f, together ? -1 : piece, u, direction);
         taylor t = test(f, set, u, g, direction, loss);
         say(together ? "all together" : f->param[piece].name, &t);
-        if (!t.right) {
+        if (t.verdict == WRONG) {
             code = EXIT_INTERNAL;
             if (comm_rank() == 0) {
                 fprintf(stderr, "chiasm: error: the derivative by %s is not that of the loss (order %.3f); near a kink or threshold other start values help\n",

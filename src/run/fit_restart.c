@@ -99,6 +99,7 @@ static void define_file(const fit *f, store *s, int64_t nrecord)
     store_attr_text(s, "/", "kind", kind);
     store_attr_number(s, "/", "format", FORMAT);
     store_attr_text(s, "/", "real", REAL_NAME);
+    store_attr_text(s, "/", "device", model_device(f->m));
     store_define_text(s, "/input", input_effective(f->in));
     store_define_values(s, "/clock", STORE_I64, 1, &nclock, NULL, clock);
     store_define_values(s, "/head_checksum", STORE_U64, 1, &one, NULL, &sum);
@@ -246,6 +247,9 @@ static enum verdict load_one(fit *f, const char *path, char **why)
         v = read_networks(f, s, clock, why);
         worst = v;
         comm_max_double(&worst, 1);
+    }
+    if (worst == WHOLE) {
+        restart_compare_device(s, path, model_device(f->m));
     }
     if (s) {
         store_close_read(s);

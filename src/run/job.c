@@ -2,6 +2,7 @@
 #include "run/job.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +28,9 @@ typedef struct job {
     fit *fit;
     analysis *analysis;
     char *command, *result;
-    char device[16];     /* what --device came to */
+    char device[128];    /* what --device came to */
     size_t bytes_before; /* of this process before the model, mostly libraries and the stimulus */
+    double device_free;  /* bytes of the GPU before the model */
 } job;
 
 /* --- reading and planning: nothing large is allocated -------------------------------------------------------------- */
@@ -222,6 +224,13 @@ static size_t bytes_wanted(const job *j)
     return bytes + (j->fit ? fit_bytes(j->fit) : 0) + (j->analysis ? analyze_bytes(j->analysis) : 0);
 }
 
+/* Of this rank on a GPU. */
+static double device_wanted(const job *j)
+{
+    const model *m = model_of(j);
+    return m ? (double)model_size(m).bytes_device + (j->fit ? (double)fit_bytes_device(j->fit) : 0) : 0;
+}
+
 static void print_plan(const job *j)
 {
     const settings *s = &j->p.set;
@@ -259,20 +268,73 @@ static void print_plan(const job *j)
             report_bytes((double)size.bytes_arrays, text[1]), report_bytes((double)size.bytes_state, text[2]),
             report_bytes((double)size.bytes_tables, text[3]), j->rec ? "record" : j->fit ? "fit" : "analysis", report_bytes((double)own, text[4]),
             report_bytes(j->p.stim ? (double)stimulus_bytes(j->p.stim) : 0, text[5]), report_bytes((double)j->bytes_before, text[6]));
+    if (model_of(j)) {
+        log_say(LOG_RESULT, "on a GPU  %s of its memory on rank %d of %d: %s a tile, %s of tables and working memory",
+                report_bytes(device_wanted(j), text[0]),
+                j->p.setup.rank, j->p.setup.nrank, report_bytes((double)size.bytes_device_leaf, text[1]), report_bytes((double)size.bytes_device_fixed, text[2]));
+    }
+}
+
+/* What would fit: as many ranks as the tiles need that do not fit here; smaller tiles where not even one does.  A leaf grows with its pixels. */
+static void say_what_fits(const model *m, double wanted, double free_bytes)
+{
+    const grid *g = model_grid(m);
+    model_sizes size = model_size(m);
+    double fixed = (double)size.bytes_device_fixed, room = free_bytes - fixed;
+    double leaf = (double)size.bytes_device_leaf + (wanted - (double)size.bytes_device) / (model_nleaf(m) > 0 ? model_nleaf(m) : 1);
+    double pixel = leaf / ((double)g->tile_ny * g->tile_nx), side = room > 0 ? sqrt(room / pixel) : 0;
+    char text[3][32];
+    report_bytes(wanted, text[0]);
+    report_bytes(free_bytes, text[1]);
+    report_bytes(pixel, text[2]);
+    fprintf(stderr, "chiasm: error: not enough memory on the GPU of rank %d: %s wanted, %s free; ", comm_rank(), text[0], text[1]);
+    if (room >= leaf) {
+        int some = (int)(room / leaf), need = (grid_nleaf(g) + some - 1) / some;
+        fprintf(stderr, "%d of its %d tiles fit: use %d ranks, each with a GPU of its own, or a smaller run.chunk (now %d)\n", some, model_nleaf(m), need,
+                model_chunk_steps(m));
+    } else if (side >= 1) {
+        int ny = (int)ceil(g->ny / side), nx = (int)ceil(g->nx / side);
+        fprintf(stderr,
+                "at %s a pixel a tile of %d x %d fits: use field.tiles: [%d, %d] and %d ranks, each with a GPU of its own, or a smaller run.chunk (now %d)\n",
+                text[2], (int)side, (int)side, ny, nx, ny * nx * g->nseq * g->nnet, model_chunk_steps(m));
+    } else {
+        fprintf(stderr, "tables and working memory alone take %s: use a larger GPU, or --device cpu\n", report_bytes(fixed, text[2]));
+    }
+}
+
+/* Collective.  The rank that lacks most speaks. */
+static enum exit_code check_device(job *j, const backend *be)
+{
+    size_t free_bytes, all_bytes;
+    if (!backend_memory(be, &free_bytes, &all_bytes)) {
+        return EXIT_DONE;
+    }
+    j->device_free = (double)free_bytes;
+    double lack = device_wanted(j) - (double)free_bytes, most = lack;
+    comm_max_double(&most, 1);
+    if (most <= 0) {
+        return EXIT_DONE;
+    }
+    double speaker = lack == most ? comm_rank() : comm_size();
+    comm_min_double(&speaker, 1);
+    if (comm_rank() == (int)speaker) {
+        say_what_fits(model_of(j), device_wanted(j), (double)free_bytes);
+    }
+    return EXIT_NO_DEVICE;
 }
 
 /* Collective. */
-static enum exit_code check_memory(const job *j, bool is_cpu)
+static enum exit_code check_memory(job *j, const backend *be)
 {
-    size_t elsewhere = 0;
-    if (model_of(j) && !is_cpu) {
+    size_t elsewhere = 0, on_device, all;
+    if (model_of(j) && backend_memory(be, &on_device, &all)) {
         model_sizes size = model_size(model_of(j));
         elsewhere = size.bytes_arrays + size.bytes_state;
     }
     size_t wanted = bytes_wanted(j) - elsewhere;
     size_t share = memory_bytes_available() / (size_t)comm_node_size();
     if (!comm_any(wanted > share)) {
-        return EXIT_DONE;
+        return check_device(j, be);
     }
     double most[2] = {(double)wanted, -(double)share};
     comm_max_double(most, 2);
@@ -336,6 +398,17 @@ static enum exit_code job_analyze(job *j, backend *be)
     return code;
 }
 
+/* The plan against what was taken, all plans and tables of CUDA's libraries with it. */
+static void say_device_memory(const job *j, const backend *be)
+{
+    size_t free_bytes, all_bytes;
+    char text[3][32];
+    if (backend_memory(be, &free_bytes, &all_bytes)) {
+        log_say(LOG_PROGRESS, "memory of the GPU of rank 0: %s taken (planned %s) of %s", report_bytes(j->device_free - (double)free_bytes, text[0]),
+                report_bytes(device_wanted(j), text[1]), report_bytes((double)all_bytes, text[2]));
+    }
+}
+
 /* Whatever holds memory of the backend, before the backend goes. */
 static void destroy_modes(job *j)
 {
@@ -352,15 +425,17 @@ static void destroy_modes(job *j)
 static enum exit_code job_execute(job *j)
 {
     backend *be = backend_open(j->p.opt->device, (int)j->p.set.threads);
-    snprintf(j->device, sizeof j->device, "%s", be->ops->name);
-    report_header(j->command, be->ops->name, (int)j->p.set.threads);
-    enum exit_code code = check_memory(j, strcmp(be->ops->name, "cpu") == 0);
+    snprintf(j->device, sizeof j->device, "%s", be->device);
+    report_header(j->command, be->device, (int)j->p.set.threads);
+    backend_say(be);
+    enum exit_code code = check_memory(j, be);
     if (code == EXIT_DONE) {
         if (j->p.stim) {
             log_say(LOG_PROGRESS, "stimulus %s", stimulus_describe(j->p.stim));
         }
         log_say(LOG_PROGRESS, "result   %s", j->result);
         code = j->fit ? job_fit(j, be) : j->analysis ? job_analyze(j, be) : job_simulate(j, be);
+        say_device_memory(j, be);
     }
     destroy_modes(j);
     backend_close(be);

@@ -35,7 +35,7 @@ static const flag flags[] = {
     {"--restart-every", FLAG_SECONDS, FOR_LONG, offsetof(options, restart_every_s), 0, "TIME", "writes a restart file that often: 10min"},
     {"--max-walltime", FLAG_SECONDS, FOR_LONG, offsetof(options, max_walltime_s), 0, "TIME",
      "stops with a restart file (exit 75) before that time: 1h"},
-    {"--device", FLAG_DEVICE, FOR_RUN, offsetof(options, device), 0, "NAME", "cpu, cuda or auto [auto]"},
+    {"--device", FLAG_DEVICE, FOR_RUN, offsetof(options, device), 0, "NAME", "cpu, cuda, or auto: cuda where every rank has a GPU that works [cpu]"},
     {"--threads", FLAG_THREADS, FOR_ALL, 0, 0, "N", "short for --set run.threads=N"},
     {"--check", FLAG_YES, FOR_FIT, offsetof(options, check), 0, NULL, "Taylor test of every fitted parameter on the first batch, and stops"},
     {"--dump-input", FLAG_YES, FOR_ALL, offsetof(options, dump_input), 0, NULL, "prints the input with every default written out, and stops"},
@@ -225,7 +225,7 @@ static void read_words(options *o, int wanted, int argc, char *const argv[])
 
 options options_read(int argc, char *const argv[])
 {
-    options o = {.command = COMMAND_HELP, .device = "auto", .level = LOG_PROGRESS};
+    options o = {.command = COMMAND_HELP, .device = "cpu", .level = LOG_PROGRESS};
     if (argc < 2) {
         wrong(&o, "which command? chiasm help lists them");
         return o;

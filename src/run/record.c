@@ -111,7 +111,6 @@ void record_destroy(record *r)
     memory_free(r->map);
     memory_free(r->report);
     memory_free(r->spikes);
-    memory_free(r->stage);
     memory_free(r);
 }
 
@@ -452,14 +451,22 @@ void record_resume(record *r, const char *path, const int64_t *position)
 }
 
 /* --- run ------------------------------------------------------------------------------------------------------------- */
-bool record_take(record *r, model *m, int64_t step0, int nt)
+void record_take(record *r, model *m, int64_t step0, int nt)
 {
     ASSERT(r->segment_first < 0 || step0 == r->segment_end);
     enum log_phase before = log_phase_now();
     log_phase(PHASE_RECORD);
     r->segment_first = r->segment_first < 0 ? step0 : r->segment_first;
     r->segment_end = step0 + nt;
+    r->segment_nt = nt;
     record_maps_take(r, m, step0, nt);
+    log_phase(before);
+}
+
+bool record_take_spikes(record *r, model *m)
+{
+    enum log_phase before = log_phase_now();
+    log_phase(PHASE_RECORD);
     record_spikes_take(r, m);
     bool full = false;
     for (int i = 0; i < r->nmap; i++) {
@@ -470,7 +477,7 @@ bool record_take(record *r, model *m, int64_t step0, int nt)
     }
     for (int i = 0; i < r->nspikes; i++) { /* how many the next chunk brings is not known: as many as the average one so far */
         int64_t n = r->spikes[i].list.n;
-        full = full || n + n * nt / (r->segment_end - r->segment_first) > r->spikes[i].room;
+        full = full || n + n * r->segment_nt / (r->segment_end - r->segment_first) > r->spikes[i].room;
     }
     log_phase(before);
     return full;
@@ -500,6 +507,7 @@ void record_flush(record *r)
     }
     enum log_phase before = log_phase_now();
     log_phase(PHASE_OUTPUT);
+    r->be->ops->fetched(r->be);
     store_need_space(r->file, bytes_waiting(r));
     record_maps_write(r);
     record_reports_write(r);
@@ -521,6 +529,7 @@ void record_close(record *r, double wall_s)
 static void leave(record *r, bool keep_part)
 {
     if (r->file) {
+        r->be->ops->fetched(r->be); /* into buffers that are about to go */
         store_abandon(r->file, keep_part);
         r->file = NULL;
     }

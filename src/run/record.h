@@ -39,9 +39,11 @@ void record_attach(record *r, backend *be);
 /* Collective.  Creates path.part (see store_create) with all structure; or goes on with it after `position` (a resume). */
 void record_open(record *r, const char *path, bool overwrite);
 void record_resume(record *r, const char *path, const int64_t *position);
-/* After each model_forward: downloads and buffers what is wanted of steps [step0, step0+nt).  Own tiles only; not collective.  True: the buffer
- * is nearly full and a flush is due (fold into comm_any). */
-bool record_take(record *r, model *m, int64_t step0, int nt);
+/* After each model_queue: asks the backend for the frames that are wanted of steps [step0, step0+nt); they may be computed still.  Own tiles only; not
+ * collective. */
+void record_take(record *r, model *m, int64_t step0, int nt);
+/* Then, once the backend is in sync: takes the spikes of the chunk.  True: a buffer is nearly full and a flush is due (fold into comm_any). */
+bool record_take_spikes(record *r, model *m);
 void record_flush(record *r); /* collective: writes what is buffered, sorted; then flushes the file */
 /* Rows written so far in every array, to be kept in the restart file: position[record_nposition]. */
 int record_nposition(const record *r);

@@ -98,26 +98,24 @@ void record_report_cut(record_report *report, const model *m)
     }
 }
 
-/* Frames [frame, frame + n) of one leaf where the host can read them: in place if that is host memory, else downloaded as one piece. */
-static const real *host_frames(record *r, view v, int leaf, int64_t frame, int64_t n)
+/* Frames of one leaf that are on their way to the host, in one piece, and where they go. */
+typedef struct parcel {
+    view v;
+    int leaf, n;        /* frames, one after the other */
+    int64_t slot;       /* of the first in the buffer */
+    record_map *map;    /* or a report, */
+    record_report *report;
+    int64_t own, end;   /* and its cells of this leaf */
+} parcel;
+_Static_assert(sizeof(parcel) <= BACKEND_FETCH_CTX, "the backend keeps it until the frames have come");
+
+static void fetch(record *r, const parcel *p, int64_t frame, void (*got)(void *ctx, const real *frames))
 {
-    ASSERT(r->be);
-    dreal *at = v.at + leaf * v.leaf_stride + frame * v.frame_stride;
-    if (strcmp(r->be->ops->name, "cpu") == 0) {
-        return host_const(at);
-    }
-    const grid_tile *t = &v.tile[leaf];
-    if (t->ny == 0 || t->nx == 0) {
-        return NULL;
-    }
-    size_t want = (size_t)((n - 1) * v.frame_stride + (v.nchan - 1) * v.chan_stride + (t->ny - 1) * v.row_stride + t->nx);
-    if (want > r->nstage) { /* the first chunk only */
-        memory_free(r->stage);
-        r->stage = MEMORY_NEW(real, want);
-        r->nstage = want;
-    }
-    r->be->ops->download(r->be, r->stage, at, (int64_t)want);
-    return r->stage;
+    const view *v = &p->v;
+    const grid_tile *t = &v->tile[p->leaf];
+    int64_t n = (p->n - 1) * v->frame_stride + (v->nchan - 1) * v->chan_stride + (t->ny - 1) * v->row_stride + t->nx;
+    ASSERT(r->be && t->ny > 0 && t->nx > 0);
+    r->be->ops->fetch(r->be, v->at + p->leaf * v->leaf_stride + frame * v->frame_stride, n, got, p, sizeof *p);
 }
 
 /* One frame of one leaf into its rectangle. */
@@ -138,6 +136,14 @@ static void copy_tile(record_map *map, const view *v, const grid_tile *tile, con
     }
 }
 
+static void got_map(void *ctx, const real *frames)
+{
+    const parcel *p = ctx;
+    for (int k = 0; k < p->n; k++) {
+        copy_tile(p->map, &p->v, &p->v.tile[p->leaf], frames + k * p->v.frame_stride, p->slot + k);
+    }
+}
+
 static void take_map(record *r, record_map *map, view v, int64_t step0, int64_t count)
 {
     record_series *s = &map->series;
@@ -148,13 +154,24 @@ static void take_map(record *r, record_map *map, view v, int64_t step0, int64_t 
             continue;
         }
         for (int64_t j = 0; j < count; j += batch) {
-            const real *frame = host_frames(r, v, l, f0 + j * s->every, batch);
-            for (int64_t k = 0; k < batch; k++) {
-                copy_tile(map, &v, &v.tile[l], frame + k * v.frame_stride, s->n + j + k);
-            }
+            fetch(r, &(parcel){.v = v, .leaf = l, .n = (int)batch, .slot = s->n + j, .map = map}, f0 + j * s->every, got_map);
         }
     }
     s->n += count;
+}
+
+static void got_report(void *ctx, const real *frames)
+{
+    const parcel *p = ctx;
+    const record_report *report = p->report;
+    for (int k = 0; k < p->n; k++) {
+        real *to = report->frames + (p->slot + k) * report->nown * report->nchan;
+        for (int64_t own = p->own; own < p->end; own++) {
+            for (int c = 0; c < report->nchan; c++) {
+                to[own * report->nchan + c] = frames[k * p->v.frame_stride + c * p->v.chan_stride + report->own[own].at];
+            }
+        }
+    }
 }
 
 static void take_report(record *r, record_report *report, view v, int64_t step0, int64_t count)
@@ -166,15 +183,8 @@ static void take_report(record *r, record_report *report, view v, int64_t step0,
         for (end = i; end < report->nown && report->own[end].leaf == leaf; end++) {
         }
         for (int64_t j = 0; j < count; j += batch) {
-            const real *frame = host_frames(r, v, leaf, f0 + j * s->every, batch);
-            for (int64_t k = 0; k < batch; k++) {
-                real *to = report->frames + (s->n + j + k) * report->nown * report->nchan;
-                for (int64_t own = i; own < end; own++) {
-                    for (int c = 0; c < report->nchan; c++) {
-                        to[own * report->nchan + c] = frame[k * v.frame_stride + c * v.chan_stride + report->own[own].at];
-                    }
-                }
-            }
+            fetch(r, &(parcel){.v = v, .leaf = leaf, .n = (int)batch, .slot = s->n + j, .report = report, .own = i, .end = end}, f0 + j * s->every,
+                  got_report);
         }
     }
     s->n += count;

@@ -74,8 +74,7 @@ struct record {
     record_spikes *spikes;
     size_t budget; /* bytes of buffers asked for */
     int64_t segment_first, segment_end; /* steps of the buffers; first < 0: none yet */
-    real *stage; /* one leaf's frames on their way from a device */
-    size_t nstage;
+    int segment_nt;                     /* of the last chunk */
 };
 
 /* --- record_plan.c ------------------------------------------------------------------------------------------------ */

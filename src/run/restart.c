@@ -172,6 +172,7 @@ static void define_file(store *s, const char *input_text, const model *m, const 
     store_attr_text(s, "/", "kind", kind);
     store_attr_number(s, "/", "format", FORMAT);
     store_attr_text(s, "/", "real", REAL_NAME);
+    store_attr_text(s, "/", "device", model_device(m));
     store_define_text(s, "/input", input_text);
     store_define_values(s, "/step", STORE_I64, 1, &one, NULL, &p->step);
     if (npos > 0) {
@@ -223,6 +224,16 @@ void restart_save(const char *result, const char *input_text, model *m, const re
 }
 
 /* --- loading ------------------------------------------------------------------------------------------------------ */
+
+void restart_compare_device(store *s, const char *path, const char *device)
+{
+    char *then = store_read_attr_text(s, "/", "device");
+    if (then && strcmp(then, device) != 0) {
+        log_warn("%s was written on %s, this run goes on on %s: the result is right to rounding, but has not the bits of a run on one of them", path, then,
+                 device);
+    }
+    memory_free(then);
+}
 
 /* What this rank thinks of a file.  A damaged one is passed over; another one is the user's business. */
 typedef struct verdict {
@@ -350,6 +361,9 @@ static verdict load_one(const char *path, const char *input_text, model *m, rest
     }
     if (v.is == WHOLE) {
         v = agree(read_states(s, m));
+    }
+    if (v.is == WHOLE) {
+        restart_compare_device(s, path, model_device(m));
     }
     if (s) {
         store_close_read(s);

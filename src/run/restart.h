@@ -2,9 +2,10 @@
  *
  * RESULT.h5.restart is an HDF5 file that knows nothing of ranks: state is [leaf][nstate] in the global order of leaves, so it is
  * written by one number of ranks and read by another.  It appears whole (store.h renames it), the one before is kept as
- * RESULT.h5.restart.prev, and checksums tell a damaged one.  The result must have been flushed before (record_flush). */
+ * RESULT.h5.restart.prev, and checksums tell a damaged one.  State has one layout on every kind of processor.  The result must have been flushed before (record_flush). */
 #ifndef RESTART_H
 #define RESTART_H
+#include "cluster/store.h"
 #include "model/model.h"
 
 /* Where a run stands.  position: of the caller, [nposition], see record_position. */
@@ -27,6 +28,7 @@ size_t restart_bytes(const model *m);    /* host memory of this rank while savin
 /* For other modes, which keep files of the same name (fit_restart.c). */
 char *restart_name(const char *result, bool previous);              /* memory_free it */
 void restart_keep_previous(const char *result);                     /* collective, just before store_close of the new one */
+void restart_compare_device(store *s, const char *path, const char *device); /* warns when the file is of another kind of processor */
 uint64_t restart_checksum(uint64_t h, const void *data, size_t bytes); /* of words of eight bytes; finds damage, is no signature */
 
 /* What differs between two effective inputs apart from run.threads and run.chunk: the lines of both from the first to the last that differ, at

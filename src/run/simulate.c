@@ -18,8 +18,9 @@ static const double FLUSH_EVERY_S = 30; /* so that a kill leaves a readable resu
 typedef struct loop {
     const simulation *s;
     int64_t step, first;
-    int nt;       /* steps of the last chunk */
-    real *frames; /* one leaf's stimulus on the host, for backends with memory of their own */
+    int64_t shown; /* the stimulus stands there for the chunk that ends before this step */
+    int nt;        /* steps of the last chunk */
+    real *frames;  /* one leaf's stimulus on the host, for backends with memory of their own */
     char *stop_file;
     double began, looked, flushed, saved; /* log_clock() */
     double chunk_s, save_s;               /* longest so far: the room to leave before the deadline */
@@ -48,22 +49,34 @@ static int64_t frame_room(model *m, const backend *be)
 
 /* The stimulus of one tile.  Elsewhere than on the CPU it is rendered on the host with the strides of the view and sent in one piece; the
  * halos between its rows are filled from the neighbours afterwards (model_forward). */
-static void show_tile(const loop *l, view v, const grid_tile *t)
+static void show_tile(const loop *l, view v, int64_t step, int nt)
 {
     const simulation *s = l->s;
+    const grid_tile *t = v.tile;
     real *frames = is_cpu(s->be) ? host(v.at) : l->frames;
-    stimulus_render(s->stim, l->step, l->nt, s->crop_y + t->y0, s->crop_x + t->x0, t->ny, t->nx, frames, v.frame_stride, v.row_stride);
+    stimulus_render(s->stim, step, nt, s->crop_y + t->y0, s->crop_x + t->x0, t->ny, t->nx, frames, v.frame_stride, v.row_stride);
     if (frames == l->frames) {
-        s->be->ops->upload(s->be, v.at, frames, (l->nt - 1) * v.frame_stride + (t->ny - 1) * v.row_stride + t->nx);
+        s->be->ops->upload(s->be, v.at, frames, (nt - 1) * v.frame_stride + (t->ny - 1) * v.row_stride + t->nx);
     }
 }
 
-static void show(const loop *l)
+static int chunk_steps(const simulation *s, int64_t step)
 {
-    view v = model_stimulus(l->s->m);
-    for (int leaf = 0; leaf < v.nleaf; leaf++) {
-        view one = view_of_leaf(v, leaf, 1);
-        show_tile(l, one, one.tile);
+    int64_t left = s->nstep - step;
+    return left < model_chunk_steps(s->m) ? (int)left : model_chunk_steps(s->m);
+}
+
+/* The stimulus of the chunk at `step`, if it is not there yet. */
+static void show(loop *l, int64_t step)
+{
+    int nt = chunk_steps(l->s, step);
+    if (nt > 0 && l->shown < step + nt) {
+        log_phase(PHASE_STIMULUS);
+        view v = model_stimulus(l->s->m);
+        for (int leaf = 0; leaf < v.nleaf; leaf++) {
+            show_tile(l, view_of_leaf(v, leaf, 1), step, nt);
+        }
+        l->shown = step + nt;
     }
 }
 
@@ -88,21 +101,22 @@ static void look_for_broken_frames(loop *l)
     }
 }
 
-/* Returns whether a flush is due. */
+/* Returns whether a flush is due.  While a device computes, the host makes the stimulus of the next chunk, and the frames of this one come back. */
 static bool compute_chunk(loop *l)
 {
     const simulation *s = l->s;
     double start = log_clock();
-    int64_t left = s->nstep - l->step;
-    l->nt = left < model_chunk_steps(s->m) ? (int)left : model_chunk_steps(s->m);
-    log_phase(PHASE_STIMULUS);
-    show(l);
+    l->nt = chunk_steps(s, l->step);
+    show(l, l->step); /* the first */
     look_for_broken_frames(l);
     log_phase(PHASE_COMPUTE);
-    model_forward(s->m, l->step, l->nt);
-    log_phase(PHASE_RECORD);
-    bool full = record_take(s->rec, s->m, l->step, l->nt);
+    model_queue(s->m, l->step, l->nt);
+    record_take(s->rec, s->m, l->step, l->nt);
     l->step += l->nt;
+    show(l, l->step);
+    log_phase(PHASE_COMPUTE);
+    s->be->ops->sync(s->be);
+    bool full = record_take_spikes(s->rec, s->m);
     double now = log_clock();
     if (full || l->step == s->nstep || now - l->looked > LOOK_EVERY_S) {
         look_for_infinities(l);

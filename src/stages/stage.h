@@ -127,6 +127,7 @@ typedef struct stage_services {
     void (*swap_back)(void *ctx, view g, int nt);                            /* its adjoint: adds halos to the pixels they came from, leaves them 0 */
     void (*sum_leaves)(void *ctx, const double *mine, int n, double *total); /* mine[own leaf][n]; over all leaves of the one network, every
                                                                                 sequence, in fixed order; total[n] */
+    bool (*swap_is_local)(void *ctx, int halo); /* swaps of such a halo need no other rank: they are work for the backend alone */
 } stage_services;
 
 typedef struct stage_call {
@@ -150,6 +151,17 @@ typedef struct stage_call {
                                        rank; NULL: nobody asks (no training, or a chunk that is computed again) */
     int64_t draw;                   /* number of the batch: random layers draw anew for each */
 } stage_call;
+
+/* What the work of a chunk follows from besides a stage's constants, for backend_ops.repeat_begin. */
+enum { STAGE_KEY = 10 };
+static inline void stage_key(const void *own, const stage_call *c, int64_t key[STAGE_KEY])
+{
+    const void *at[] = {own, c->in[0].at, c->out.at, c->second.at, c->state[0], c->tape};
+    const int64_t numbers[STAGE_KEY - 6] = {c->first, c->nleaf, c->nt, c->network};
+    for (int i = 0; i < STAGE_KEY; i++) {
+        key[i] = i < 6 ? (int64_t)(intptr_t)at[i] : numbers[i - 6];
+    }
+}
 
 /* Adjoint of one chunk.  The stage_call beside it has the inputs and outputs that forward saw and made, state as it was BEFORE the chunk, and the
  * tape.  Everything is ADDED but where it says so. */

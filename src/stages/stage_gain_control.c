@@ -169,11 +169,23 @@ static dreal *taped(const step *s, int first) /* A before step t */
     return s->c->tape + first * s->c->tape_stride + s->t * s->o->plane;
 }
 
+static view planes(const step *s, int first, int n, dreal *at, int64_t leaf_stride)
+{
+    view a = view_of_leaf(s->c->out, first, n);
+    a.at = at;
+    a.halo = 0;
+    a.leaf_stride = leaf_stride;
+    a.frame_stride = a.chan_stride = s->o->plane;
+    a.row_stride = s->o->pad_nx;
+    return a;
+}
+
 static void note(const step *s, int first, int n)
 {
     const stage_call *c = s->c;
-    for (int l = first; c->tape && l < first + n; l++) {
-        c->be->ops->move(c->be, taped(s, l), c->state[0] + l * c->state_stride, s->o->plane);
+    if (c->tape) {
+        view a = planes(s, first, n, c->state[0] + first * c->state_stride, c->state_stride);
+        c->be->ops->combine(c->be, 1, (const real[]){1}, 1, &a, planes(s, first, n, taped(s, first), c->tape_stride));
     }
 }
 
@@ -220,13 +232,13 @@ static void convis_prepare(step *s)
     double total;
     s->c->be->ops->each_leaf(s->c->be, s->c->out.nleaf, convis_pool, s);
     sv->swap(sv->ctx, o->pooled, 1);
+    s->c->be->ops->sync(s->c->be);
     sv->sum_leaves(sv->ctx, o->leaf_sum, 1, &total);
     s->mean = total / (double)o->npixel;
 }
 
-static void forward(void *own_, const stage_call *c)
+static void all_steps(own *o, const stage_call *c)
 {
-    own *o = own_;
     const stage_services *sv = c->services;
     step s = {.o = o, .c = c};
     for (; s.t < c->nt; s.t++) {
@@ -240,21 +252,35 @@ static void forward(void *own_, const stage_call *c)
     }
 }
 
+/* Convis' mean comes to the host in between. */
+static void forward(void *own_, const stage_call *c)
+{
+    own *o = own_;
+    const backend_ops *ops = c->be->ops;
+    const gain_par *par = &o->x[c->network].par;
+    const double values[] = {(double)par->leak_hz, (double)par->gain_hz, (double)par->feedback_hz, (double)par->dt_s, (double)par->decay,
+                             (double)par->saturation};
+    int64_t key[STAGE_KEY + sizeof values / sizeof(int64_t)];
+    stage_key(o, c, key);
+    memcpy(key + STAGE_KEY, values, sizeof values);
+    if (o->form == CONVIS || !c->services->swap_is_local(c->services->ctx, c->out.halo)) {
+        all_steps(o, c);
+    } else if (ops->repeat_begin(c->be, sizeof key / sizeof *key, key)) {
+        all_steps(o, c);
+        ops->repeat_end(c->be);
+    }
+}
+
 /* --- adjoint: steps from the last to the first ------------------------------------------------------------------------------- */
 /* The derivative by A_t as an output of its own joins that by the state. */
 static void add_second(const step *s, int first, int n)
 {
     const stage_call *c = s->c;
-    view gy = frame(s->b->g_second, first, n, s->t), a = gy;
-    if (!gy.at) {
-        return;
+    view gy = frame(s->b->g_second, first, n, s->t);
+    if (gy.at) {
+        view a = planes(s, first, n, s->b->g_state[0] + first * s->b->g_state_stride, s->b->g_state_stride);
+        c->be->ops->combine_back(c->be, 1, (const real[]){1}, 1, &gy, gy, &a, NULL, 0);
     }
-    a.at = s->b->g_state[0] + first * s->b->g_state_stride;
-    a.halo = 0;
-    a.leaf_stride = s->b->g_state_stride;
-    a.frame_stride = a.chan_stride = s->o->plane;
-    a.row_stride = s->o->pad_nx;
-    c->be->ops->combine_back(c->be, 1, (const real[]){1}, 1, &gy, gy, &a, NULL, 0);
 }
 
 static double *op_derivatives(const step *s, int first)

@@ -262,7 +262,10 @@ static void glm_forward(void *own_, const stage_call *c)
     neuron_desc d = o->poisson;
     d.random.draw = c->draw;
     const int64_t *id = o->cells ? o->cells->id + (int64_t)c->first * o->cells->pad : NULL;
-    for (int t = 0; t < c->nt; t++) { /* the filter does not look at frame t itself */
+    for (int l = 0; l < c->nleaf; l++) { /* the filter gives frame t itself the weight 0: let a number stand there */
+        ops->fill(c->be, c->out.at + l * c->out.leaf_stride - c->out.halo * (c->out.row_stride + 1), 0, c->nt * c->out.frame_stride);
+    }
+    for (int t = 0; t < c->nt; t++) {
         view x[2] = {view_at_frame(c->in[0], t), filtered};
         ops->conv(c->be, o->plan[c->network], 1, view_at_frame(c->out, t), NULL, 0, filtered);
         ops->combine(c->be, 2, weight, 1, x, sum);

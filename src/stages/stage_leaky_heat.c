@@ -142,12 +142,29 @@ static void leaves(void *ctx, int first, int n, int worker)
     c->be->ops->heat_step(c->be, s->o->space.plan[c->network], x->b, (real)x->c, u, view_at_frame(y, -1), y);
 }
 
-static void forward(void *own_, const stage_call *c)
+static void all_steps(own *o, const stage_call *c)
 {
-    step s = {own_, c, NULL, 0};
+    step s = {o, c, NULL, 0};
     for (; s.t < c->nt; s.t++) {
         c->be->ops->each_leaf(c->be, c->out.nleaf, leaves, &s);
         c->services->swap(c->services->ctx, view_at_frame(c->out, s.t), 1);
+    }
+}
+
+static void forward(void *own_, const stage_call *c)
+{
+    own *o = own_;
+    const backend_ops *ops = c->be->ops;
+    const constants *x = &o->x[c->network];
+    const double values[] = {(double)x->b, x->c};
+    int64_t key[STAGE_KEY + sizeof values / sizeof(int64_t)];
+    stage_key(o, c, key);
+    memcpy(key + STAGE_KEY, values, sizeof values);
+    if (!c->services->swap_is_local(c->services->ctx, c->out.halo)) {
+        all_steps(o, c);
+    } else if (ops->repeat_begin(c->be, sizeof key / sizeof *key, key)) {
+        all_steps(o, c);
+        ops->repeat_end(c->be);
     }
 }
 

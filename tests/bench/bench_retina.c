@@ -2,9 +2,10 @@
  *
  *     bench_retina [NX NY STEPS CELLS_PER_DEG THREADS [CHUNK]]      one case; none: the table
  *     mpirun -n 2 bench_retina 1024 1024 64 0 1
+ *     bench_retina --device cuda 2048 2048 256 3.4527 1             1,000,000 cells
  *
  * The floor beside each figure: bytes that must cross the memory bus (arrays between groups of stages, read and written once) over the
- * bandwidth of a plain copy measured in the same run. */
+ * bandwidth of a plain copy measured in the same run on the same processor. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,36 +35,48 @@ static const char cells[] =
     ",\n {name: on_cells, type: cells, input: on, density: %g /deg},\n {name: off_cells, type: cells, input: off, density: %g /deg},\n"
     " {name: on_spikes, type: lif, input: on_cells, noise: 0.1, delay: 1}, {name: off_spikes, type: lif, input: off_cells, noise: 0.1, delay: 1}";
 
+static const char *device = "cpu";
+
 static double copy_bandwidth(void)
 {
-    enum { N = 16 << 20 };
-    float *a = MEMORY_NEW(float, N), *b = MEMORY_NEW(float, N);
+    const int64_t n = strcmp(device, "cpu") == 0 ? 16 << 20 : 256 << 20;
+    enum { TIMES = 5 };
+    backend *be = backend_open(device, 1);
+    dreal *a = be->ops->alloc(be, n), *b = be->ops->alloc(be, n);
+    be->ops->fill(be, a, 1, n);
     double best = 0;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < TIMES; i++) {
+        be->ops->sync(be);
         double start = log_clock();
-        memcpy(b, a, N * sizeof(float));
-        a[i] = b[N - 1 - i] + 1;
-        best = fmax(best, 2.0 * N * sizeof(float) / (log_clock() - start));
+        be->ops->move(be, b, a, n);
+        be->ops->sync(be);
+        best = fmax(best, 2.0 * (double)n * sizeof(real) / (log_clock() - start));
     }
-    memory_free(a);
-    memory_free(b);
+    be->ops->release(be, a);
+    be->ops->release(be, b);
+    backend_close(be);
     return best;
 }
 
 /* A moving grating, made once for a chunk: the stimulus costs nothing here. */
-static void show(model *m)
+static void show(model *m, backend *be)
 {
     view v = model_stimulus(m);
+    int64_t n = model_chunk_steps(m) * v.frame_stride;
+    real *frames = MEMORY_NEW(real, n);
     for (int l = 0; l < v.nleaf; l++) {
         for (int t = 0; t < model_chunk_steps(m); t++) {
             for (int y = 0; y < v.tile[l].ny; y++) {
-                real *row = host(v.at) + l * v.leaf_stride + t * v.frame_stride + y * v.row_stride;
+                real *row = frames + t * v.frame_stride + y * v.row_stride;
                 for (int x = 0; x < v.tile[l].nx; x++) {
                     row[x] = (real)(0.5 + 0.5 * sin(0.3 * (v.tile[l].x0 + x) + 0.1 * (v.tile[l].y0 + y) + 0.05 * t));
                 }
             }
         }
+        be->ops->upload(be, v.at + l * v.leaf_stride, frames,
+                        n - v.frame_stride + (v.tile[l].ny - 1) * v.row_stride + v.tile[l].nx);
     }
+    memory_free(frames);
 }
 
 typedef struct outcome {
@@ -99,9 +112,9 @@ static outcome run(int nx, int ny, int nstep, double density, int threads)
         input_print_problems(in);
         exit(EXIT_FAILURE);
     }
-    backend *be = backend_open("cpu", threads);
+    backend *be = backend_open(device, threads);
     model_attach(m, be);
-    show(m);
+    show(m, be);
     outcome o = {.nt = model_chunk_steps(m), .nleaf = grid_nleaf(model_grid(m))};
     model_forward(m, 0, o.nt); /* pages and plans */
     comm_barrier();
@@ -142,9 +155,14 @@ int main(int argc, char **argv)
 {
     comm_start(&argc, &argv);
     log_start(comm_rank(), LOG_RESULT);
+    if (argc > 2 && strcmp(argv[1], "--device") == 0) {
+        device = argv[2];
+        argc -= 2;
+        argv += 2;
+    }
     double bandwidth = copy_bandwidth();
-    log_say(LOG_RESULT, "retina with gain control, On and Off; %s, %d rank(s); copy bandwidth of one core %.1f GB/s", REAL_NAME, comm_size(),
-            bandwidth * 1e-9);
+    log_say(LOG_RESULT, "retina with gain control, On and Off; %s, %d rank(s); copy bandwidth %.1f GB/s on %s", REAL_NAME, comm_size(),
+            bandwidth * 1e-9, device);
     log_say(LOG_RESULT, "%-13s %6s %8s %11s %11s %11s %7s %8s   %s", "field", "steps", "cells", "time", "/pixel/step", "floor", "ratio", "x real",
             "leaves x chunk");
     chunk = argc >= 7 ? atoi(argv[6]) : 0;

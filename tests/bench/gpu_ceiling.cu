@@ -1,0 +1,67 @@
+/* gpu_ceiling.cu - what bench_gpu.c needs of a device besides the table of ops: events, and the rate of a kernel of multiply-adds alone. */
+#include "../../cuda/gpu_kernel.cuh"
+
+extern "C" void bench_events(backend *be, void (*work)(void *), void *ctx, double *seconds);
+extern "C" double bench_fma(backend *be);
+
+/* Seconds on the device of what `work` queues. */
+void bench_events(backend *be, void (*work)(void *), void *ctx, double *seconds)
+{
+    cudaEvent_t from, to;
+    float ms;
+    GPU_CHECK(cudaEventCreate(&from));
+    GPU_CHECK(cudaEventCreate(&to));
+    GPU_CHECK(cudaEventRecord(from, gpu_stream(be)));
+    work(ctx);
+    GPU_CHECK(cudaEventRecord(to, gpu_stream(be)));
+    GPU_CHECK(cudaEventSynchronize(to));
+    GPU_CHECK(cudaEventElapsedTime(&ms, from, to));
+    GPU_CHECK(cudaEventDestroy(from));
+    GPU_CHECK(cudaEventDestroy(to));
+    *seconds = 1e-3 * ms;
+}
+
+enum { CHAINS = 8, ROUNDS = 4096, FMA_BLOCKS = 132 * 16 };
+
+/* Independent chains a thread, so that only the units limit. */
+static __global__ void fma_kernel(real a, real b, real *out)
+{
+    real x[CHAINS];
+    for (int i = 0; i < CHAINS; i++) {
+        x[i] = (real)(threadIdx.x + i);
+    }
+    for (int k = 0; k < ROUNDS; k++) {
+        for (int i = 0; i < CHAINS; i++) {
+            x[i] = a * x[i] + b;
+        }
+    }
+    real sum = 0;
+    for (int i = 0; i < CHAINS; i++) {
+        sum += x[i];
+    }
+    out[gpu_thread()] = sum;
+}
+
+typedef struct fma_work {
+    backend *be;
+    real *out;
+} fma_work;
+
+static void fma_once(void *ctx)
+{
+    const fma_work *w = (const fma_work *)ctx;
+    LAUNCH(w->be, fma_kernel, FMA_BLOCKS, GPU_THREADS, (real)0.5, (real)1, w->out);
+}
+
+double bench_fma(backend *be)
+{
+    fma_work w = {be, (real *)gpu_malloc(be, sizeof(real) * FMA_BLOCKS * GPU_THREADS)};
+    double best = 0, seconds;
+    for (int i = 0; i < 5; i++) {
+        bench_events(be, fma_once, &w, &seconds);
+        double rate = 2.0 * CHAINS * ROUNDS * FMA_BLOCKS * GPU_THREADS / seconds;
+        best = rate > best ? rate : best;
+    }
+    gpu_free(be, w.out);
+    return best;
+}

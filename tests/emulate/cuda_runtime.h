@@ -1,0 +1,111 @@
+/* cuda_runtime.h - the CUDA runtime as far as cuda/ uses it, acted out on the host, so that every kernel is tested where no GPU is.
+ *
+ * Found before the real header by the targets that end in _emulated.  Kernels run block by block, a block's threads one after the other, or as
+ * coroutines from the first __syncthreads on.  Device memory is one arena that cannot be touched but within a kernel or a copy; fresh memory is NaN,
+ * sentinels stand round every array and are looked at by cudaFree and cudaStreamSynchronize.  Streams run at once; what is captured runs when its
+ * graph is launched.  What CUDA forbids (a barrier that not all threads reach, memory not of the arena in a kernel's copy) aborts. */
+#ifndef EMULATE_CUDA_RUNTIME_H
+#define EMULATE_CUDA_RUNTIME_H
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+typedef enum cudaError { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35,
+                         cudaErrorNoDevice = 100, cudaErrorNotReady = 600, cudaErrorIllegalAddress = 700 } cudaError_t;
+enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
+enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0 };
+enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
+typedef struct emulate_stream *cudaStream_t;
+typedef struct emulate_event *cudaEvent_t;
+typedef struct emulate_graph *cudaGraph_t;
+typedef struct emulate_graph *cudaGraphExec_t;
+typedef struct cudaUUID {
+    char bytes[16];
+} cudaUUID_t;
+typedef struct cudaDeviceProp {
+    char name[256];
+    cudaUUID_t uuid;
+    size_t totalGlobalMem, sharedMemPerBlock;
+    int major, minor, multiProcessorCount, integrated;
+    int pciBusID, pciDeviceID, pciDomainID;
+} cudaDeviceProp;
+
+cudaError_t cudaGetDeviceCount(int *n); /* CHIASM_EMULATE_DEVICES, or 1; of these CHIASM_EMULATE_VISIBLE */
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDevice(int *device);
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device);
+cudaError_t cudaDriverGetVersion(int *version); /* CHIASM_EMULATE_DRIVER, or 13000 */
+cudaError_t cudaRuntimeGetVersion(int *version);
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total); /* CHIASM_EMULATE_MB, or 4096, less what is taken */
+cudaError_t cudaMalloc(void **p, size_t bytes);
+cudaError_t cudaFree(void *p);
+cudaError_t cudaMallocHost(void **p, size_t bytes);
+cudaError_t cudaFreeHost(void *p);
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind);
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s);
+cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height, enum cudaMemcpyKind kind,
+                              cudaStream_t s);
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t s);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t s);
+cudaError_t cudaStreamSynchronize(cudaStream_t s);
+cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned flags);
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g, unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s);
+cudaError_t cudaGraphDestroy(cudaGraph_t g);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t e);
+cudaError_t cudaDeviceSynchronize(void);
+cudaError_t cudaEventCreate(cudaEvent_t *e);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags);
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
+cudaError_t cudaEventSynchronize(cudaEvent_t e);
+cudaError_t cudaEventQuery(cudaEvent_t e);
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to);
+cudaError_t cudaEventDestroy(cudaEvent_t e);
+cudaError_t cudaGetLastError(void); /* CHIASM_EMULATE_FAULT: number of launches after which the device fails */
+const char *cudaGetErrorString(cudaError_t e);
+const char *cudaGetErrorName(cudaError_t e);
+
+/* What tests may ask. */
+int64_t emulate_launches(void);       /* kernels launched from the host so far; a graph counts 1 */
+int64_t emulate_kernels(void);        /* kernels run, those of graphs too */
+void emulate_let(int may_touch);      /* opens (1) and closes (0) device memory; calls nest */
+#ifdef __cplusplus
+}
+
+/* --- kernels -------------------------------------------------------------------------------------------------------- */
+#include <math.h>
+
+#include <functional>
+#include <tuple>
+
+#define __global__
+#define __device__
+#define __host__
+#define __shared__ static
+#define __constant__ static
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+struct dim3 {
+    unsigned x, y, z;
+    constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_)
+    {
+    }
+};
+extern dim3 threadIdx, blockIdx, blockDim, gridDim;
+void __syncthreads(void);
+
+void emulate_run(dim3 grid, dim3 block, cudaStream_t s, const char *name, const std::function<void()> &thread);
+void emulate_do(cudaStream_t s, const std::function<void()> &what); /* a library's call: now, or when the graph that is captured is launched */
+template <class... P, class... A> void emulate_launch(void (*kernel)(P...), const char *name, dim3 grid, dim3 block, cudaStream_t s, A... a)
+{
+    std::tuple<P...> args(a...); /* by value, as CUDA does */
+    emulate_run(grid, block, s, name, [=] { std::apply(kernel, args); });
+}
+#endif
+#endif

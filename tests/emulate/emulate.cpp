@@ -1,0 +1,584 @@
+/* emulate.cpp - devices, memory, streams, graphs and kernels of cuda_runtime.h on the host. */
+#undef _FORTIFY_SOURCE /* longjmp goes from stack to stack */
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <ucontext.h>
+
+#include <map>
+#include <vector>
+
+#include "cuda_runtime.h"
+
+[[noreturn]] static void wrong(const char *what, const char *name)
+{
+    fprintf(stderr, "emulated CUDA: %s%s%s\n", what, name ? " in " : "", name ? name : "");
+    abort();
+}
+
+/* --- devices ------------------------------------------------------------------------------------------------------------ */
+static int current_device;
+
+static long number_of(const char *variable, long otherwise)
+{
+    const char *text = getenv(variable);
+    return text ? atol(text) : otherwise;
+}
+
+/* CHIASM_EMULATE_VISIBLE, as CUDA_VISIBLE_DEVICES: numbers of the devices that this process sees, under 0, 1, ... */
+static std::vector<int> visible(void)
+{
+    std::vector<int> seen;
+    int all = (int)number_of("CHIASM_EMULATE_DEVICES", 1);
+    const char *list = getenv("CHIASM_EMULATE_VISIBLE");
+    for (int i = 0; !list && i < all; i++) {
+        seen.push_back(i);
+    }
+    for (const char *p = list; p && *p >= '0' && *p <= '9' && atoi(p) < all; p += *p == ',') {
+        seen.push_back(atoi(p));
+        p += strspn(p, "0123456789");
+    }
+    return seen;
+}
+
+cudaError_t cudaGetDeviceCount(int *n)
+{
+    int driver, runtime;
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    *n = (int)visible().size();
+    return driver < runtime ? cudaErrorInsufficientDriver : *n > 0 ? cudaSuccess : cudaErrorNoDevice;
+}
+
+cudaError_t cudaSetDevice(int device)
+{
+    int n = 0;
+    cudaGetDeviceCount(&n);
+    if (device < 0 || device >= n) {
+        return cudaErrorInvalidValue;
+    }
+    current_device = device;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDevice(int *device)
+{
+    *device = current_device;
+    return cudaSuccess;
+}
+
+static size_t all_bytes(void)
+{
+    return (size_t)number_of("CHIASM_EMULATE_MB", 4096) << 20;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int device)
+{
+    memset(p, 0, sizeof *p);
+    snprintf(p->name, sizeof p->name, "emulated device");
+    memcpy(p->uuid.bytes, "emulated device", 15);
+    p->uuid.bytes[15] = (char)visible()[(size_t)device];
+    p->totalGlobalMem = all_bytes();
+    p->sharedMemPerBlock = 48 << 10;
+    p->major = 9;
+    p->multiProcessorCount = 1;
+    p->pciBusID = device;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = (int)number_of("CHIASM_EMULATE_DRIVER", 13000);
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+/* --- memory ----------------------------------------------------------------------------------------------------------------
+ * One arena, first fit; each array between two sentinels. */
+enum { SENTINEL = 256, ALIGN = 256 };
+static const unsigned char mark = 0xA5;
+static char *arena;
+static size_t arena_bytes, taken;
+static int opened;
+struct array {
+    size_t bytes, room; /* room: with both sentinels */
+};
+static std::map<size_t, array> arrays; /* by where their room begins */
+
+static void start_arena(void)
+{
+    if (!arena) {
+        arena_bytes = (size_t)16 << 30;
+        arena = (char *)mmap(NULL, arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (arena == MAP_FAILED) {
+            wrong("no address space", NULL);
+        }
+        madvise(arena, arena_bytes, MADV_HUGEPAGE); /* fewer pages to open and close */
+        if (getenv("CHIASM_EMULATE_OPEN")) { /* for an MPI that is given device pointers */
+            emulate_let(1);
+        }
+    }
+}
+
+void emulate_let(int may_touch)
+{
+    start_arena();
+    opened += may_touch ? 1 : -1;
+    if (opened == (may_touch ? 1 : 0) && mprotect(arena, arena_bytes, may_touch ? PROT_READ | PROT_WRITE : PROT_NONE) != 0) {
+        wrong("mprotect failed", NULL);
+    }
+}
+
+static bool in_arena(const void *p)
+{
+    return arena && (const char *)p >= arena && (const char *)p < arena + arena_bytes;
+}
+
+static void look_at_sentinels(size_t at, const array &a, const char *when)
+{
+    const unsigned char *before = (unsigned char *)arena + at, *after = before + SENTINEL + a.bytes, *end = before + a.room;
+    for (const unsigned char *p = before; p < before + SENTINEL; p++) {
+        if (*p != mark) {
+            wrong("an array was written below its start", when);
+        }
+    }
+    for (const unsigned char *p = after; p < end; p++) {
+        if (*p != mark) {
+            wrong("an array was written beyond its end", when);
+        }
+    }
+}
+
+static void look_at_all(const char *when)
+{
+    emulate_let(1);
+    for (auto &a : arrays) {
+        look_at_sentinels(a.first, a.second, when);
+    }
+    emulate_let(0);
+}
+
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
+{
+    *total = all_bytes();
+    *free_bytes = *total > taken ? *total - taken : 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void **p, size_t bytes)
+{
+    start_arena();
+    size_t room = (bytes + ALIGN - 1) / ALIGN * ALIGN + 2 * SENTINEL, at = 0;
+    if (taken + room > all_bytes()) {
+        *p = NULL;
+        return cudaErrorMemoryAllocation;
+    }
+    for (auto &a : arrays) {
+        if (a.first >= at + room) {
+            break;
+        }
+        at = a.first + a.second.room;
+    }
+    arrays[at] = {bytes, room};
+    taken += room;
+    emulate_let(1);
+    memset(arena + at, mark, room);
+    memset(arena + at + SENTINEL, 0xFF, bytes); /* not a number */
+    emulate_let(0);
+    *p = arena + at + SENTINEL;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void *p)
+{
+    if (p) {
+        auto a = arrays.find((size_t)((char *)p - arena) - SENTINEL);
+        if (!in_arena(p) || a == arrays.end()) {
+            wrong("cudaFree of what cudaMalloc did not give", NULL);
+        }
+        emulate_let(1);
+        look_at_sentinels(a->first, a->second, "cudaFree");
+        memset(p, 0xFF, a->second.bytes);
+        emulate_let(0);
+        taken -= a->second.room;
+        arrays.erase(a);
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **p, size_t bytes)
+{
+    *p = malloc(bytes ? bytes : 1);
+    memset(*p, 0xFF, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+    free(p);
+    return cudaSuccess;
+}
+
+/* --- streams and graphs ------------------------------------------------------------------------------------------------------ */
+struct emulate_graph {
+    std::vector<std::function<void()>> work;
+};
+struct emulate_stream {
+    emulate_graph *captured;
+};
+struct emulate_event {
+    double at;
+};
+static int64_t nlaunch, nkernel;
+
+int64_t emulate_launches(void)
+{
+    return nlaunch;
+}
+
+int64_t emulate_kernels(void)
+{
+    return nkernel;
+}
+
+void emulate_do(cudaStream_t s, const std::function<void()> &what)
+{
+    if (s && s->captured) {
+        s->captured->work.push_back(what);
+        return;
+    }
+    emulate_let(1);
+    what();
+    emulate_let(0);
+}
+
+static void check_copy(const void *to, const void *from, enum cudaMemcpyKind kind)
+{
+    bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+    bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+    if (kind != cudaMemcpyDefault && (in_arena(to) != to_device || in_arena(from) != from_device)) {
+        wrong("a copy whose kind does not fit its addresses", NULL);
+    }
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s)
+{
+    if (bytes > 0) {
+        check_copy(to, from, kind);
+        emulate_do(s, [=] { memcpy(to, from, bytes); });
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
+{
+    return cudaMemcpyAsync(to, from, bytes, kind, NULL);
+}
+
+cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height, enum cudaMemcpyKind kind,
+                              cudaStream_t s)
+{
+    check_copy(to, from, kind);
+    emulate_do(s, [=] {
+        for (size_t i = 0; i < height; i++) {
+            memcpy((char *)to + i * to_pitch, (const char *)from + i * from_pitch, width);
+        }
+    });
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t s)
+{
+    if (bytes > 0 && !in_arena(to)) {
+        wrong("cudaMemsetAsync of host memory", NULL);
+    }
+    emulate_do(s, [=] { memset(to, value, bytes); });
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
+{
+    *s = new emulate_stream();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t s)
+{
+    delete s;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t s)
+{
+    if (s && s->captured) {
+        wrong("a stream that is captured is waited for", NULL);
+    }
+    look_at_all("some kernel before cudaStreamSynchronize");
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceSynchronize(void)
+{
+    look_at_all("some kernel before cudaDeviceSynchronize");
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode)
+{
+    if (s->captured) {
+        wrong("a capture within a capture", NULL);
+    }
+    s->captured = new emulate_graph();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g)
+{
+    if (!s->captured) {
+        wrong("the end of no capture", NULL);
+    }
+    *g = s->captured;
+    s->captured = NULL;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g, unsigned long long)
+{
+    *e = new emulate_graph(*g);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s)
+{
+    nlaunch++;
+    for (auto &what : e->work) {
+        emulate_do(s, what);
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t g)
+{
+    delete g;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t e)
+{
+    delete e;
+    return cudaSuccess;
+}
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+{
+    *e = new emulate_event();
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t *e)
+{
+    return cudaEventCreateWithFlags(e, 0);
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t)
+{
+    e->at = now_ms();
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t)
+{
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
+{
+    *ms = (float)(to->at - from->at);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+    delete e;
+    return cudaSuccess;
+}
+
+/* CHIASM_EMULATE_FAULT=n: the n-th launch is the last that works. */
+cudaError_t cudaGetLastError(void)
+{
+    static const long fault = number_of("CHIASM_EMULATE_FAULT", -1);
+    return fault >= 0 && nlaunch > fault ? cudaErrorIllegalAddress : cudaSuccess;
+}
+
+const char *cudaGetErrorString(cudaError_t e)
+{
+    return e == cudaSuccess ? "no error" : e == cudaErrorMemoryAllocation ? "out of memory" : e == cudaErrorIllegalAddress ? "an illegal memory access was encountered" : "an emulated error";
+}
+
+const char *cudaGetErrorName(cudaError_t e)
+{
+    return e == cudaSuccess ? "cudaSuccess" : e == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : e == cudaErrorIllegalAddress ? "cudaErrorIllegalAddress" : "cudaError";
+}
+
+/* --- kernels ---------------------------------------------------------------------------------------------------------------
+ * Thread 0 of a block runs as a coroutine.  If it ends without a barrier the others are called one after the other; if it stops at one, each of
+ * them becomes a coroutine too, and all run from barrier to barrier.  Coroutines are made once and go on with the next block; _setjmp takes turns
+ * without asking the kernel, as swapcontext would. */
+dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace
+{
+enum { STACK = 128 << 10, MOST_THREADS = 1024 };
+struct coroutine {
+    ucontext_t start;
+    jmp_buf at;
+    char *stack;
+    bool begun, done;
+};
+coroutine threads[MOST_THREADS];
+jmp_buf scheduler;
+int running = -1; /* coroutine; -1: a plain call */
+const std::function<void()> *body;
+const char *kernel_name;
+
+__attribute__((noinline)) void leave()
+{
+    if (_setjmp(threads[running].at) == 0) {
+        _longjmp(scheduler, 1);
+    }
+}
+
+void enter()
+{
+    for (;;) {
+        (*body)();
+        threads[running].done = true;
+        leave();
+    }
+}
+
+void prepare(int i)
+{
+    coroutine *c = &threads[i];
+    if (!c->stack) {
+        c->stack = (char *)malloc(STACK);
+        getcontext(&c->start);
+        c->start.uc_stack.ss_sp = c->stack;
+        c->start.uc_stack.ss_size = STACK;
+        makecontext(&c->start, enter, 0);
+    }
+    c->done = false;
+}
+
+void place(int i)
+{
+    threadIdx = dim3((unsigned)i % blockDim.x, (unsigned)i / blockDim.x % blockDim.y, (unsigned)i / (blockDim.x * blockDim.y));
+}
+
+__attribute__((noinline)) void step(int i)
+{
+    place(i);
+    running = i;
+    if (_setjmp(scheduler) == 0) {
+        if (threads[i].begun) {
+            _longjmp(threads[i].at, 1);
+        }
+        threads[i].begun = true;
+        setcontext(&threads[i].start);
+    }
+    running = -1;
+}
+
+void run_block(int n)
+{
+    prepare(0);
+    step(0);
+    if (threads[0].done) {
+        for (int i = 1; i < n; i++) {
+            place(i);
+            (*body)();
+        }
+        return;
+    }
+    for (int i = 1; i < n; i++) {
+        prepare(i);
+        step(i);
+    }
+    for (;;) {
+        int ended = 0;
+        for (int i = 0; i < n; i++) {
+            ended += threads[i].done;
+        }
+        if (ended == n) {
+            return;
+        }
+        if (ended > 0) {
+            wrong("a barrier that not all threads of a block reach", kernel_name);
+        }
+        for (int i = 0; i < n; i++) {
+            step(i);
+        }
+    }
+}
+} // namespace
+
+void __syncthreads(void)
+{
+    if (running < 0) {
+        wrong("a barrier that not all threads of a block reach", kernel_name);
+    }
+    leave();
+}
+
+static void run_grid(dim3 grid, dim3 block, const char *name, const std::function<void()> &thread)
+{
+    nkernel++;
+    gridDim = grid;
+    blockDim = block;
+    body = &thread;
+    kernel_name = name;
+    int n = (int)(block.x * block.y * block.z);
+    for (unsigned z = 0; z < grid.z; z++) {
+        for (unsigned y = 0; y < grid.y; y++) {
+            for (unsigned x = 0; x < grid.x; x++) {
+                blockIdx = dim3(x, y, z);
+                run_block(n);
+            }
+        }
+    }
+}
+
+void emulate_run(dim3 grid, dim3 block, cudaStream_t s, const char *name, const std::function<void()> &thread)
+{
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535 || block.x * block.y * block.z == 0 ||
+        block.x * block.y * block.z > MOST_THREADS || block.z > 64) {
+        wrong("a launch that CUDA refuses", name);
+    }
+    nlaunch += !(s && s->captured);
+    emulate_do(s, [=] { run_grid(grid, block, name, thread); });
+}
