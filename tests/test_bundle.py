@@ -44,7 +44,7 @@ def main(build):
         os.makedirs(home)
         for name in LISTED:
             shutil.copy(os.path.join(build, name), small)
-        done = subprocess.run([sys.executable, os.path.join(ROOT, "tools/bundle"), small, bundle, "--fast"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run([sys.executable, os.path.join(ROOT, "tools/bundle"), small, bundle], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         print(done.stdout, flush=True)
         checks.check(done.returncode == 0, "packed, under 60 MB")
         code, text = run(bundle, home)
