@@ -5,6 +5,7 @@ shared ones reported, and every refusal is one line.   test_device.py BUILD_FOLD
 On the emulated device (programs chiasm_emulated and chiasm-double_emulated, tests/emulate), and on a real one where there is one."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,11 +174,29 @@ def simulations(m):
             m.checks.check(found.keys() == expected.keys() and not differ, f"{ranks} ranks, chunk {chunk or 'chosen'}: {len(found)} digests equal {differ or ''}")
 
 
+def accuracy(m, name, path, sets):
+    """Maps in float on both kinds of processor against those in double on the CPU (cpu.h5): root of the mean square error, by the range of the truth.
+    What counts spikes is left out: a spike more or less is no rounding."""
+    shutil.copy(m.at("cpu.h5"), m.at("true.h5"))
+    for device in ("cpu", "cuda"):
+        if m.good(["simulate", path, "--device", device, "--out", f"{device}.h5", "--overwrite", "--quiet"] + sets) is None:
+            return
+    true, floats = numbers(m.at("true.h5")), [numbers(m.at(f"{device}.h5")) for device in ("cpu", "cuda")]
+    worst, said, floor = 0, "no maps", 1e-5 * max(np.abs(true[k]).max() for k in true if k.startswith("maps/"))
+    for at in (k for k in true if k.startswith("maps/") and np.ptp(true[k]) > 0 and not np.array_equal(true[k], np.rint(true[k]))):
+        cpu, cuda = (np.sqrt(np.mean((f[at] - true[at]) ** 2)) / max(np.ptp(true[at]), floor) for f in floats)
+        ratio = cuda / max(cpu, 2e-8)  # a third of float's rounding: of an output that is exact on the CPU
+        if ratio >= worst:
+            worst, said = ratio, f"{at}: {cuda:.1e} of the range, on the CPU {cpu:.1e}"
+    m.checks.check(worst <= 4, f"{name}, error of float, {said}")
+
+
 def inputs(m, source):
     for name, duration in INPUTS.items():
-        path = os.path.join(source, "inputs", name + ".yaml")
+        path, sets = os.path.join(source, "inputs", name + ".yaml"), ["--set", f"run.duration={duration}"]
         began = time.monotonic()
-        if both(m, name, "simulate", path, ["--set", f"run.duration={duration}"], tolerance=1e-9):  # steep nonlinearities on long recurrences
+        if both(m, name, "simulate", path, sets, tolerance=1e-9):  # steep nonlinearities on long recurrences
+            accuracy(m, name, path, sets)
             print(f"        {time.monotonic() - began:.1f} s")
 
 
