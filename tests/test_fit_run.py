@@ -176,6 +176,7 @@ def interrupted(fits):
         process.wait(60)
         fits.checks.check(process.returncode == code if code else process.returncode != 0, f"{sent.name}: exit code {process.returncode}")
         fits.checks.check(not os.path.exists(fits.path(out)), "the result has no final name yet")
+        open(fits.path(out) + ".restart.part", "w").close()  # as if it had been writing one
         said = chiasm(fits.build, "chiasm", ["fit", fits.path("long.yaml"), "--out", fits.path(out), "--resume"], ranks)
         fits.checks.check("goes on at epoch" in said, re.search(r"goes on.*|nothing.*", said).group(0))
         fits.same("whole.h5", out, f"{sent.name}, resumed on {ranks} rank{'s' * (ranks > 1)}")

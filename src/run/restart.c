@@ -134,13 +134,18 @@ bool restart_exists(const char *result)
 void restart_remove(const char *result)
 {
     char *path = restart_name(result, false), *previous = restart_name(result, true);
+    char *part = memory_text("%s.part", path), *lock = memory_text("%s.lock", path); /* of a run that was killed while it wrote */
     if (comm_rank() == 0) {
         remove(path);
         remove(previous);
+        remove(part);
+        remove(lock);
     }
     comm_barrier();
     memory_free(path);
     memory_free(previous);
+    memory_free(part);
+    memory_free(lock);
 }
 
 /* At no moment is there no restart file: the old one gets a second name, which the rename of the new one does not touch. */
