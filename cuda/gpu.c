@@ -93,7 +93,7 @@ void *gpu_malloc(backend *be, size_t bytes)
     if (e == cudaErrorMemoryAllocation) {
         size_t free_bytes = 0, total = 0;
         GPU_CHECK(cudaMemGetInfo(&free_bytes, &total));
-        error_fatal(EXIT_NO_DEVICE, "the device has no %.1f MB left (%.1f of %.1f MB are free); use more ranks and devices, or smaller run.chunk or run.tile",
+        error_fatal(EXIT_NO_DEVICE, "the device has no %.1f MB left (%.1f of %.1f MB are free); use more ranks and devices, or a smaller run.chunk",
                     (double)bytes / 1e6, (double)free_bytes / 1e6, (double)total / 1e6);
     }
     gpu_check(e, "cudaMalloc", __FILE__, __LINE__);

@@ -259,7 +259,7 @@ static void shortage_is_explained(void)
     close(ends[0]);
     waitpid(child, &status, 0);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_NO_DEVICE);
-    CHECK(strstr(text, "the device has no") && strstr(text, "run.tile"));
+    CHECK(strstr(text, "the device has no") && strstr(text, "run.chunk"));
 }
 
 int main(void)
