@@ -371,6 +371,8 @@ static enum exit_code job_simulate(job *j, backend *be)
     simulate_done done = simulate_run(&sim);
     if (done.code == EXIT_DONE || done.code == EXIT_STOPPED) {
         report_end(j->p.began_s, j->bytes_before + bytes_wanted(j));
+    }
+    if (done.steps > 0 && (done.code == EXIT_DONE || done.code == EXIT_STOPPED)) { /* none: the result was complete */
         log_say(LOG_PROGRESS, "%.6g s simulated in %.3f s: %.3g x real time", (double)done.steps * s->step_s, done.wall_s,
                 (double)done.steps * s->step_s / done.wall_s);
     }
