@@ -437,6 +437,44 @@ static void wrong_models_are_refused(void)
         0);
 }
 
+/* --- chunks -------------------------------------------------------------------------------------------------------------- */
+/* Steps that are chosen for a field of side x side pixels on so many ranks. */
+static int chosen_chunk(int side, bool on_gpu, int nrank, const char *stages)
+{
+    char *text = model_text(stages);
+    input *in = input_from_text(text, "test", NULL, 0);
+    model_setup setup = {.in = in,
+                         .step_s = 0.001,
+                         .pixels_per_deg = pixels_per_deg,
+                         .ny = side,
+                         .nx = side,
+                         .full_ny = side,
+                         .full_nx = side,
+                         .nrank = nrank,
+                         .on_gpu = on_gpu};
+    model *m = model_create(&setup);
+    CHECK(m != NULL);
+    int nt = m ? model_chunk_steps(m) : 0;
+    model_destroy(m);
+    input_destroy(in);
+    memory_free(text);
+    return nt;
+}
+
+/* A CPU: 64 KiB an array of one leaf (128 x 128 pixels); a GPU: 256 MiB an array of all leaves of a rank, 256 steps at most. */
+static void chunks_suit_the_processor(void)
+{
+    const char *plain = "{name: a, type: gain, input: stimulus}", *lags = "{name: a, type: conv, input: stimulus, kernel: '@:/time'}";
+    const int bytes = (int)sizeof(real);
+    CHECK(chosen_chunk(2048, false, 1, plain) == 4);
+    CHECK(chosen_chunk(2048, false, 1, lags) == 64);
+    CHECK(chosen_chunk(2048, true, 1, plain) == 64 / bytes);
+    CHECK(chosen_chunk(2048, true, 1, lags) == 64 / bytes);
+    CHECK(chosen_chunk(2048, true, 4, plain) == 4 * 64 / bytes);
+    CHECK(chosen_chunk(100, true, 1, plain) == 256);
+    CHECK(chosen_chunk(16384, true, 1, plain) == 4);
+}
+
 /* --- memory ------------------------------------------------------------------------------------------------------------ */
 static void memory_is_foretold(void)
 {
@@ -496,6 +534,7 @@ int main(int argc, char **argv)
                                       {"every pixel has its delay", every_pixel_has_its_delay},
                                       {"noise is added in training", noise_is_added_in_training},
                                       {"wrong models are refused", wrong_models_are_refused},
+                                      {"chunks suit the processor", chunks_suit_the_processor},
                                       {"memory is foretold", memory_is_foretold}};
     int failed = test_run("model", tests, (int)(sizeof tests / sizeof tests[0]));
     remove(kernels);

@@ -55,30 +55,33 @@ static backend *open_cuda(int nthread)
 }
 
 /* All ranks or none: a run has one kind of processor, as bits differ between kinds. */
-static backend *open_best(int nthread)
+static const char *best(void)
 {
     finding f;
     if (!gpu_open) {
         log_say(LOG_DETAIL, "device   cpu: this chiasm was built without CUDA");
-        return cpu_open(nthread);
+        return "cpu";
     }
     if (look_for_trouble(&f)) {
         log_say(LOG_PROGRESS, "device   cpu: no GPU can be used on %s: %s", f.host[0] ? f.host : "this machine", f.why);
-        return cpu_open(nthread);
+        return "cpu";
     }
-    return gpu_open(nthread);
+    return "cuda";
+}
+
+const char *backend_choose(const char *name)
+{
+    return strcmp(name, "auto") == 0 ? best() : name;
 }
 
 backend *backend_open(const char *name, int nthread)
 {
-    if (strcmp(name, "cpu") == 0) {
+    const char *chosen = backend_choose(name);
+    if (strcmp(chosen, "cpu") == 0) {
         return cpu_open(nthread);
     }
-    if (strcmp(name, "cuda") == 0) {
+    if (strcmp(chosen, "cuda") == 0) {
         return open_cuda(nthread);
-    }
-    if (strcmp(name, "auto") == 0) {
-        return open_best(nthread);
     }
     error_fatal(EXIT_USAGE, "unknown device '%s'; cpu, cuda and auto are known", name);
 }

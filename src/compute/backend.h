@@ -320,8 +320,10 @@ struct backend {
     char device[128];     /* what it runs on, for log and provenance: "cpu", "cuda: NVIDIA H200, sm_90" */
 };
 
-/* Collective once MPI has started.  name "cpu" | "cuda" | "auto": cuda where this program has it and every rank has a device that works, else cpu.
- * Fatal (EXIT_NO_DEVICE), with what to do about it, if "cuda" was not built or has no device. */
+/* Both collective once MPI has started.  What "auto" comes to: "cuda" where this program has it and every rank has a device that works, else "cpu"; any
+ * other name stays as it is. */
+const char *backend_choose(const char *name);
+/* name: "cpu" | "cuda" | "auto".  Fatal (EXIT_NO_DEVICE), with what to do about it, if "cuda" was not built or has no device. */
 backend *backend_open(const char *name, int nthread);
 void backend_close(backend *);
 void backend_say(const backend *); /* collective; which rank drives which device, to the log, and a warning where several share one */

@@ -11,12 +11,18 @@
 #include "cluster/comm.h"
 #include "model/model_own.h"
 
-/* Frames of a chunk: arrays of a leaf that stay in the second cache, and enough frames to spread the cost of each call. */
-static int choose_chunk(const model_setup *s, const grid *g, const input_node *stages)
+/* Frames of a chunk on a GPU, which does all leaves of a rank in one launch: each launch and each wait should cover many pixels, as long as no array
+ * of a rank grows beyond this. */
+static int gpu_chunk(const model_setup *s, const grid *g)
 {
-    if (s->chunk_steps > 0) {
-        return s->chunk_steps;
-    }
+    const int64_t most_bytes = 256 << 20, most_steps = 256;
+    int64_t leaves = (grid_nleaf(g) + s->nrank - 1) / s->nrank, nt = most_bytes / (leaves * g->tile_ny * g->tile_nx * (int64_t)sizeof(real));
+    return (int)(nt < 4 ? 4 : nt > most_steps ? most_steps : nt);
+}
+
+/* On the CPU: arrays of a leaf that stay in the second cache, and enough frames to spread the cost of each call. */
+static int cpu_chunk(const grid *g, const input_node *stages)
+{
     for (int i = 0; i < input_count(stages); i++) {
         const char *type = input_scalar(input_child(input_item(stages, i), "type"));
         const stage_type *t = type ? stage_find(type) : NULL;
@@ -52,7 +58,7 @@ static void plan_world(model *m, const model_section *section, const input_node 
     w->tile = m->tile;
     w->fovea_deg = section->fovea_deg;
     w->scaling_per_deg = section->scaling_per_deg;
-    w->max_nt = choose_chunk(s, &w->grid, stages);
+    w->max_nt = s->chunk_steps > 0 ? s->chunk_steps : s->on_gpu ? gpu_chunk(s, &w->grid) : cpu_chunk(&w->grid, stages);
 }
 
 model *model_create(const model_setup *setup)

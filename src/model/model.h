@@ -18,6 +18,7 @@ typedef struct model_setup {
     double stimulus_rest;     /* luminance before step 0 */
     int rank, nrank;          /* real or imagined */
     int nthread;              /* of the rank; for model_size */
+    bool on_gpu;              /* it will be attached to one: chunks are chosen for it */
     /* for fits; all 0: a simulation */
     int nseq, nnet;           /* sequences in flight, networks */
     bool differentiate;       /* model_back will be called */

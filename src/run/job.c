@@ -28,9 +28,10 @@ typedef struct job {
     fit *fit;
     analysis *analysis;
     char *command, *result;
-    char device[128];    /* what --device came to */
-    size_t bytes_before; /* of this process before the model, mostly libraries and the stimulus */
-    double device_free;  /* bytes of the GPU before the model */
+    const char *processor; /* "cpu" or "cuda": what --device came to */
+    char device[128];      /* the same in words */
+    size_t bytes_before;   /* of this process before the model, mostly libraries and the stimulus */
+    double device_free;    /* bytes of the GPU before the model */
 } job;
 
 /* --- reading and planning: nothing large is allocated -------------------------------------------------------------- */
@@ -91,7 +92,8 @@ static void prepare_setup(job *j)
                                .stimulus_rest = s->background,
                                .rank = j->p.opt->plan ? run_busiest_rank(&g, nrank) : comm_rank(),
                                .nrank = nrank,
-                               .nthread = (int)s->threads};
+                               .nthread = (int)s->threads,
+                               .on_gpu = strcmp(j->processor, "cuda") == 0};
 }
 
 /* Tells the stimulus which part of the field this rank will ask for: the rectangle around its tiles. */
@@ -426,7 +428,7 @@ static void destroy_modes(job *j)
 
 static enum exit_code job_execute(job *j)
 {
-    backend *be = backend_open(j->p.opt->device, (int)j->p.set.threads);
+    backend *be = backend_open(j->processor, (int)j->p.set.threads);
     snprintf(j->device, sizeof j->device, "%s", be->device);
     report_header(j->command, be->device, (int)j->p.set.threads);
     backend_say(be);
@@ -498,6 +500,7 @@ int job_run(const options *o, int argc, char *const argv[])
     j.p.device = j.device;
     log_start(comm_rank(), o->level);
     log_phase(PHASE_INIT);
+    j.processor = backend_choose(o->device);
     enum exit_code code = job_read(&j);
     if (code == EXIT_DONE) {
         check_same_input(&j);

@@ -105,6 +105,7 @@ static outcome run(int nx, int ny, int nstep, double density, int threads)
                          .full_nx = nx,
                          .stimulus_rest = 0.5,
                          .chunk_steps = chunk,
+                         .on_gpu = strcmp(backend_choose(device), "cuda") == 0,
                          .rank = comm_rank(),
                          .nrank = comm_size()};
     model *m = model_create(&setup);
