@@ -85,9 +85,9 @@ static void plan_inputs(model *m, stage *s, const common *c)
     if (c->ninput > 0 && c->input) {
         input_problem(in, s->node, "stage '%s': give input or inputs, not both", c->name);
     }
-    if (s->nin < s->type->min_inputs || s->nin > s->type->max_inputs) {
-        input_problem(in, s->node, "stage '%s' of type %s takes %d%s input%s; %d given", c->name, s->type->name, s->type->min_inputs,
-                      s->type->max_inputs > s->type->min_inputs ? " or more" : "", s->type->max_inputs == 1 ? "" : "s", s->nin);
+    if (s->nin < 1 || s->nin > (s->type->many_inputs ? STAGE_MAX_INPUT : 1)) {
+        input_problem(in, s->node, "stage '%s' of type %s takes 1 %s; %d given", c->name, s->type->name,
+                      s->type->many_inputs ? "or more inputs" : "input", s->nin);
         s->nin = 0;
     }
     if (c->ndelay > 1 && c->ndelay != s->nin) {
@@ -228,18 +228,15 @@ static void plan_stage(model *m, const input_node *node)
         seen[k] = (stage_input){o->name, o->nchan, o->cells, o->tile, o->pad_ny, o->pad_nx, o->rest, o->rest_varies, o->unit};
         sound = sound && !o->doubtful;
     }
-    s->plan.name = c.name;
+    /* If it is not sound, this stands in, so that later stages are still checked. */
+    s->plan = (stage_plan){.name = c.name, .nin = s->nin, .nchan = seen[0].nchan, .cells = seen[0].cells, .unit = seen[0].unit};
     if (sound) {
         values_fitted expected = model_expect_values(m, c.name, c.values);
-        s->own = s->type->plan(&m->world, s->settings, s->nin, seen, node, &s->plan);
+        s->own = s->type->plan(&m->world, s->settings, seen, node, &s->plan);
         model_expected_values(m, &expected);
         if (c.values) {
             model_read_values(m, s, input_child(node, "values"), c.values);
         }
-    } else { /* its output stands in, so that later stages are still checked */
-        s->plan.nchan = seen[0].nchan;
-        s->plan.cells = seen[0].cells;
-        s->plan.unit = seen[0].unit;
     }
     check_plan(m, s, seen);
     add_outputs(m, s, &c);

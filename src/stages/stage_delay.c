@@ -86,16 +86,12 @@ static int64_t plan_map(own *o, const stage_world *w, const stage_input *in, con
     return (int64_t)most;
 }
 
-static void *delay_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *delay_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     own *o = MEMORY_NEW(own, 1);
-    (void)nin;
     o->world = w;
     o->s = *(const settings *)s_;
     int64_t most = o->s.steps + (o->s.map ? plan_map(o, w, &in[0], input_child(at, "map")) : 0);
-    plan->nchan = in[0].nchan;
-    plan->cells = in[0].cells;
-    plan->unit = in[0].unit;
     plan->rest = o->s.start == REST ? in[0].rest : 0;
     plan->rest_varies = in[0].rest_varies && o->s.start == REST;
     plan->wants_rest = o->s.start == REST && most > 0;
@@ -221,11 +217,7 @@ const stage_type stage_delay = {
     .help = "the input some steps later",
     .text = "  y_t = x_(t - steps - map).  Any link between stages may have a delay too (key `delay`); a stage of its own can be recorded and has a "
             "start.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = delay_plan,
     .attach = attach,
     .start = start,

@@ -106,25 +106,16 @@ static own *common_plan(const stage_world *w, const settings *s, const stage_inp
                           .algorithm = CONV_DIRECT,
                           .differentiate = w->differentiate};
     plan->nchan = 1;
-    plan->cells = in[0].cells;
     plan->unit = "1";
     plan->flop = 2.0 * o->nchan * o->ntap;
-    plan->param[plan->nparam++] = (stage_param){.name = "weights",
-                                                .unit = "1",
-                                                .n = nweight,
-                                                .ndim = 2,
-                                                .dims = {o->nchan, o->nbasis},
-                                                .start = o->start,
-                                                .min = -INFINITY,
-                                                .max = INFINITY,
-                                                .map = PARAM_FREE};
+    stage_add_param(plan, (stage_param){.name = "weights", .unit = "1", .n = nweight, .ndim = 2, .dims = {o->nchan, o->nbasis}, .start = o->start,
+                                        .min = -INFINITY, .max = INFINITY});
     snprintf(plan->note, sizeof plan->note, "%d raised cosines, %d lags", o->nbasis, o->ntap);
     return o;
 }
 
-static void *history_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *history_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
-    (void)nin;
     own *o = common_plan(w, s_, in, at, plan);
     plan->hist[0] = o->ntap;
     plan->past_zero = true;
@@ -204,11 +195,7 @@ const stage_type stage_history = {
             "  (Pillow et al., Nature 454:995, 2008).  Each pixel or cell has its own past (a history filter); the channels are mixed (coupling of "
             "cells that\n"
             "  were recorded together).  The counts are an input; for cells that feed back what they fire themselves see glm.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = history_plan,
     .attach = attach,
     .set = set,
@@ -218,9 +205,8 @@ const stage_type stage_history = {
 };
 
 /* --- glm: the same filter on what the cell itself has fired -------------------------------------------------------------------------- */
-static void *glm_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *glm_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
-    (void)nin;
     if (in[0].nchan != 1) {
         input_problem(w->in, at, "glm takes one channel; '%s' has %d", in[0].name, in[0].nchan);
     }
@@ -261,7 +247,7 @@ static void glm_forward(void *own_, const stage_call *c)
     view filtered = view_of_leaf(o->filtered, c->first, c->nleaf), sum = view_of_leaf(o->sum, c->first, c->nleaf);
     neuron_desc d = o->poisson;
     d.random.draw = c->draw;
-    const int64_t *id = o->cells ? o->cells->id + (int64_t)c->first * o->cells->pad : NULL;
+    const int64_t *id = stage_ids(o->cells, c);
     for (int l = 0; l < c->nleaf; l++) { /* the filter gives frame t itself the weight 0: let a number stand there */
         ops->fill(c->be, c->out.at + l * c->out.leaf_stride - c->out.halo * (c->out.row_stride + 1), 0, c->nt * c->out.frame_stride);
     }
@@ -293,11 +279,7 @@ const stage_type stage_glm = {
             "them.\n"
             "  For simulation with fitted weights: fit with a history stage whose input are the recorded counts, an exponential and a Poisson loss.\n"
             "  No derivative goes through.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = glm_plan,
     .attach = glm_attach,
     .set = set,
