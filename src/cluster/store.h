@@ -57,6 +57,7 @@ typedef struct store_info {
 } store_info;
 /* Serial open by one rank, for input data (movies, kernels): NULL with a reason in *why (static text) if it is not there or no HDF5 file. */
 store *store_open_read(const char *path, const char **why);
+store *store_open_inside(const char *path, const char **name, const char **why); /* path: FILE.h5:/NAME; *name: its /NAME */
 store *store_open_parallel(const char *path, const char **why); /* collective */
 store_info store_look(store *s, const char *name);
 /* start, count NULL: the whole array. */

@@ -106,7 +106,6 @@ int model_same_network(const model *m, int at, int end, int *net);
 /* model.c: the call of stage s on leaves [first, first + n), all of one network. */
 stage_call model_call(model *m, const stage *s, int first, int n, int worker, int64_t step0, int nt, bool coupled);
 bool model_made_by(const output *o, int first, int count);
-void model_settle(model *m); /* pending frames become history */
 
 /* model_param.c */
 void model_plan_params(model *m);   /* after all stages are planned */

@@ -3,7 +3,6 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "cluster/comm.h"
 #include "model/model_own.h"
 
 /* What of the outputs has a derivative: all that something fitted has an influence on. */

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/error.h"
 #include "base/memory.h"
 #include "model/model_own.h"
 
@@ -32,16 +31,6 @@ static const char stage_text[] = "  - {name: opl, type: blur, input: stimulus, s
                                  "  - {name: cells, type: cells, input: on, density: 4 /deg}\n"
                                  "  - {name: spikes, type: lif, input: cells}";
 const help_topic model_stage_topic = {"stage", "keys that every stage has, beside those of its type", stage_text, common_keys, NCOMMON};
-
-static int find_output(const model *m, const char *name)
-{
-    for (int i = 0; i < m->noutput; i++) {
-        if (strcmp(m->output[i].name, name) == 0) {
-            return i;
-        }
-    }
-    return -1;
-}
 
 static void list_types(char *text, size_t size)
 {
@@ -94,7 +83,7 @@ static void plan_inputs(model *m, stage *s, const common *c)
         input_problem(in, s->node, "stage '%s': delay: %d numbers for %d inputs", c->name, c->ndelay, s->nin);
     }
     for (int k = 0; k < s->nin; k++) {
-        s->in[k] = find_output(m, names[k]);
+        s->in[k] = model_find(m, names[k]);
         double delay = c->ndelay > 1 ? c->delay[k] : c->ndelay == 1 ? c->delay[0] : 0;
         s->delay[k] = (int)delay;
         if (delay != s->delay[k]) {
@@ -136,7 +125,7 @@ static bool check_name(const model *m, const input_node *node, const char *name)
     bool fine = name && name[0] && name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] == '\0';
     if (!fine) {
         input_problem(m->setup.in, node, "name: '%s' must be letters, digits and _", name ? name : "");
-    } else if (find_output(m, name) >= 0) {
+    } else if (model_find(m, name) >= 0) {
         input_problem(m->setup.in, node, "name: '%s' is taken by an earlier stage", name);
     }
     return fine;
@@ -199,7 +188,7 @@ static void plan_stage(model *m, const input_node *node)
         input_problem(in, input_child(node, "type") ? input_child(node, "type") : node, "%s%s%s; the types are: %s",
                       type ? "unknown stage type '" : "a stage needs a type", type ? type : "", type ? "'" : "", types);
         const char *name = input_scalar(input_child(node, "name"));
-        if (name && find_output(m, name) < 0) { /* stands in, so that later stages are still checked */
+        if (name && model_find(m, name) < 0) { /* stands in, so that later stages are still checked */
             s->plan.nchan = 1;
             m->output[add_output(m, name, "1", 0, false)].doubtful = true;
         }

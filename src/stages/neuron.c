@@ -1,9 +1,6 @@
 /* neuron.c - what the stages of point neurons and sensors share. */
 #include "stages/neuron.h"
 
-#include <string.h>
-
-#include "base/error.h"
 #include "base/memory.h"
 
 neuron *neuron_plan(const stage_world *w, const stage_input *in, const neuron_desc *d, const double value[], const key_spec key[], int npositive,

@@ -36,27 +36,20 @@ typedef struct own {
 /* NULL with problems. */
 static double *read_map(const stage_world *w, const char *path, const input_node *at, int64_t ny, int64_t nx)
 {
-    const char *colon = strrchr(path, ':'), *why = NULL;
-    if (!colon || colon[1] != '/') {
-        input_problem(w->in, at, "'%s' names no dataset; write FILE.h5:/dataset", path);
+    const char *name, *why;
+    store *s = store_open_inside(path, &name, &why);
+    if (!s) {
+        input_problem(w->in, at, "cannot read '%s': %s", path, why);
         return NULL;
     }
-    char *file = memory_text("%.*s", (int)(colon - path), path);
-    store *s = store_open_read(file, &why);
-    double *map = NULL;
-    if (!s) {
-        input_problem(w->in, at, "cannot read '%s': %s", file, why);
-    } else {
-        store_info info = store_look(s, colon + 1);
-        map = MEMORY_NEW(double, ny *nx);
-        if (!info.found || info.rank != 2 || info.dims[0] != ny || info.dims[1] != nx || !store_read(s, colon + 1, STORE_F64, NULL, NULL, map)) {
-            input_problem(w->in, at, "'%s' has no dataset '%s' of %lld x %lld numbers, [y][x]", file, colon + 1, (long long)ny, (long long)nx);
-            memory_free(map);
-            map = NULL;
-        }
-        store_close_read(s);
+    store_info info = store_look(s, name);
+    double *map = MEMORY_NEW(double, ny *nx);
+    if (!info.found || info.rank != 2 || info.dims[0] != ny || info.dims[1] != nx || !store_read(s, name, STORE_F64, NULL, NULL, map)) {
+        input_problem(w->in, at, "'%s' is no dataset of %lld x %lld numbers, [y][x]", path, (long long)ny, (long long)nx);
+        memory_free(map);
+        map = NULL;
     }
-    memory_free(file);
+    store_close_read(s);
     return map;
 }
 

@@ -1,6 +1,4 @@
 /* stage_excitable.c - membranes that make their own action potentials: FitzHugh-Nagumo and Hodgkin-Huxley. */
-#include <math.h>
-
 #include "compute/cellmath_neuron.h"
 #include "stages/neuron.h"
 

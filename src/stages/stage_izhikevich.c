@@ -1,5 +1,4 @@
 /* stage_izhikevich.c - the simple model of spiking neurons, with its named behaviours. */
-#include <math.h>
 #include <stdio.h>
 
 #include "compute/cellmath_neuron.h"

@@ -1,7 +1,6 @@
 /* stage_kinetics.c - the kinetics block of the linear-nonlinear-kinetic model: adaptation by depletion. */
 #include <math.h>
 
-#include "compute/cellmath_neuron.h"
 #include "stages/neuron.h"
 
 enum { KA, KFI, KFR, KSI, KSR, NRATE, RESTING = 0, ACTIVE, FAST, SLOW, NSTATE, REST = 0, ZERO };

@@ -1,6 +1,5 @@
 /* stage_lif.c - leaky integrate-and-fire cells: exact and event-driven on a population, and in Euler steps, as Convis has them, on every pixel or
  * cell. */
-#include <math.h>
 #include <stdio.h>
 
 #include "base/memory.h"
