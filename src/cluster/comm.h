@@ -1,4 +1,4 @@
-/* comm.h - the only header whose .c includes <mpi.h> (with store.c).
+/* comm.h - ranks and what they say to each other; only comm.c, and store*.c for parallel HDF5, include <mpi.h>.
  * "Collective": every rank calls it, in the same order. */
 #ifndef COMM_H
 #define COMM_H
@@ -6,7 +6,7 @@
 #include "cluster/grid.h"
 
 /* Collective.  Sets OMPI_MCA_io=^ompio (Open MPI's own MPI-IO loses data on a full disk, tried with 4.1.4) before MPI_Init,
- * installs MPI_Abort as the stop of error.h and the signal handlers of comm_stop_wanted. */
+ * installs MPI_Abort as the stop of error.h and the signal handlers of comm_signal_seen. */
 void comm_start(int *argc, char ***argv);
 void comm_finish(void); /* collective; nothing may be called afterwards */
 int comm_rank(void);

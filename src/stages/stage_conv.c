@@ -357,6 +357,10 @@ static void destroy(void *own_, backend *be)
     memory_free(o);
 }
 
+#define CONV_STAGE                                                                                                                                   \
+    .wants_map = true, .long_chunks = true, .attach = attach, .set = set, .start = start, .start_back = start_back, .forward = forward,              \
+    .backward = backward, .destroy = destroy
+
 const stage_type stage_conv = {
     .name = "conv",
     .help = "convolution with any kernel in space and time, or a bank of kernels",
@@ -366,16 +370,8 @@ const stage_type stage_conv = {
             "  maps: the direct sum, many steps at a time).  Parameters: kernel [out][in/groups][t][y][x], bias [out].\n"
             KERNEL_SHAPES_TEXT,
     STAGE_KEYS(settings, keys),
-    .wants_map = true,
-    .long_chunks = true,
+    CONV_STAGE,
     .plan = conv_stage_plan,
-    .attach = attach,
-    .set = set,
-    .start = start,
-    .start_back = start_back,
-    .forward = forward,
-    .backward = backward,
-    .destroy = destroy,
 };
 
 const stage_type stage_dense = {
@@ -385,14 +381,6 @@ const stage_type stage_dense = {
             "  map; the output is a map of one pixel.  Parameters: kernel [out][in][t][y][x] (an impulse response: the profile turned over),\n"
             "  bias [out].",
     STAGE_KEYS(settings, dense_keys),
-    .wants_map = true,
-    .long_chunks = true,
+    CONV_STAGE,
     .plan = dense_plan,
-    .attach = attach,
-    .set = set,
-    .start = start,
-    .start_back = start_back,
-    .forward = forward,
-    .backward = backward,
-    .destroy = destroy,
 };
