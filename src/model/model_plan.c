@@ -22,7 +22,8 @@ static const key_spec common_keys[] = {
      offsetof(common, ndelay), STAGE_MAX_INPUT},
     {"rest", KEY_REALS, "", "", -1e12, 1e12, NULL, "output before step 0, as delayed stages see it (none: follows from the inputs)",
      offsetof(common, rest), offsetof(common, nrest), 1},
-    {"values", KEY_PATH, NULL, "", 0, 0, NULL, "FILE.h5:/parameters/STAGE of a fit: its parameters, in place of what keys say", offsetof(common, values), 0, 0},
+    {"values", KEY_PATH, NULL, "", 0, 0, NULL, "FILE.h5:/parameters/STAGE of a fit: its parameters, in place of what keys say",
+     offsetof(common, values), 0, 0},
 };
 enum { NCOMMON = sizeof common_keys / sizeof *common_keys };
 
@@ -137,12 +138,13 @@ static void check_plan(const model *m, const stage *s, const stage_input in[])
     const grid *g = &m->world.grid;
     if (s->plan.whole_field && grid_ntile(g) > 1) {
         input_problem(m->setup.in, s->node,
-                      "stage '%s': it works on the whole field (deriche: along whole lines), which must be one tile (field.tiles: [1, 1]); it is cut in %d x %d",
+                      "stage '%s': it works on the whole field (deriche: along whole lines), which must be one tile (field.tiles: [1, 1]); it is "
+                      "cut in %d x %d",
                       s->plan.name, g->ntile_y, g->ntile_x);
     }
     if (s->plan.coupled && g->nnet > 1) {
-        input_problem(m->setup.in, s->node, "stage '%s': its pixels depend on one another at every step: it cannot be part of several networks at once",
-                      s->plan.name);
+        input_problem(m->setup.in, s->node,
+                      "stage '%s': its pixels depend on one another at every step: it cannot be part of several networks at once", s->plan.name);
     }
     if (s->plan.sums && g->nseq > 1) {
         input_problem(m->setup.in, s->node, "stage '%s': it needs sums over the field: one sequence at a time (sequences.batch: 1)", s->plan.name);
@@ -318,7 +320,8 @@ void model_plan_passing(model *m)
 {
     for (int i = 0; i < m->noutput; i++) {
         output *o = &m->output[i];
-        o->passing = o->stage >= 0 && !m->world.differentiate && !o->kept && o->halo == 0 && o->past != PAST_FIRST_FRAME && !m->group[group_of(m, o->stage)].coupled;
+        o->passing = o->stage >= 0 && !m->world.differentiate && !o->kept && o->halo == 0 && o->past != PAST_FIRST_FRAME &&
+                     !m->group[group_of(m, o->stage)].coupled;
     }
     for (int i = 0; i < m->nstage; i++) {
         for (int k = 0; k < m->stage[i].nin; k++) {

@@ -9,13 +9,12 @@ neuron *neuron_plan(const stage_world *w, const stage_input *in, const neuron_de
     neuron_shape shape = neuron_look(d);
     neuron *o = MEMORY_NEW(neuron, 1);
     o->cells = in->cells;
-    int nnet = w->nnet > 0 ? w->nnet : 1;
-    o->of = MEMORY_NEW(neuron_desc, nnet);
+    o->of = MEMORY_NEW(neuron_desc, w->nnet);
     for (int k = 0; k < shape.npar; k++) {
         o->value[k] = value[k];
         stage_add_number(plan, &key[k], &o->value[k], k < npositive ? PARAM_POSITIVE : PARAM_FREE);
     }
-    for (int i = 0; i < nnet; i++) {
+    for (int i = 0; i < w->nnet; i++) {
         o->of[i] = *d;
         o->of[i].step_s = w->step_s;
         o->of[i].field_nx = w->grid.nx;
@@ -46,7 +45,8 @@ void neuron_forward(void *own, const stage_call *c)
     const neuron *o = own;
     neuron_desc d = o->of[c->network];
     d.random.draw = c->draw;
-    c->be->ops->neuron(c->be, &d, stage_ids(o->cells, c), c->step0, c->nt, c->in[0], c->state[0], c->state_stride, c->out, c->tape, c->tape_stride, c->spikes);
+    c->be->ops->neuron(c->be, &d, stage_ids(o->cells, c), c->step0, c->nt, c->in[0], c->state[0], c->state_stride, c->out, c->tape, c->tape_stride,
+                       c->spikes);
 }
 
 void neuron_backward(void *own, const stage_call *c, const stage_back *b)
@@ -54,8 +54,8 @@ void neuron_backward(void *own, const stage_call *c, const stage_back *b)
     const neuron *o = own;
     neuron_desc d = o->of[c->network];
     d.random.draw = c->draw;
-    c->be->ops->neuron_back(c->be, &d, stage_ids(o->cells, c), c->step0, c->nt, c->in[0], c->tape, c->tape_stride, b->g_out, b->g_state[0], b->g_state_stride,
-                            b->g_in[0], b->g_par, b->g_par_stride);
+    c->be->ops->neuron_back(c->be, &d, stage_ids(o->cells, c), c->step0, c->nt, c->in[0], c->tape, c->tape_stride, b->g_out, b->g_state[0],
+                            b->g_state_stride, b->g_in[0], b->g_par, b->g_par_stride);
 }
 
 void neuron_destroy(void *own, backend *be)

@@ -22,21 +22,10 @@ void neuron_destroy(void *own, backend *be);
 
 /* Keys of a stage whose output is spikes. */
 #define NEURON_SURROGATE_KEYS(settings, width_unit, width_default)                                                                                   \
-    {"surrogate",                                                                                                                                    \
-     KEY_WORD,                                                                                                                                       \
-     NULL,                                                                                                                                           \
-     "fast_sigmoid",                                                                                                                                 \
-     0,                                                                                                                                              \
-     0,                                                                                                                                              \
-     "none|fast_sigmoid|triangle|exponential",                                                                                                       \
-     "derivative given to a spike in fits",                                                                                                          \
-     offsetof(settings, surrogate),                                                                                                                  \
-     0,                                                                                                                                              \
-     0},                                                                                                                                             \
-    {                                                                                                                                                \
-        "width", KEY_REAL, width_unit, width_default, 1e-9, 1e9, NULL, "of the surrogate, as a distance of the membrane to the threshold",           \
-            offsetof(settings, width), 0, 0                                                                                                          \
-    }
+    {"surrogate", KEY_WORD, NULL, "fast_sigmoid", 0, 0, "none|fast_sigmoid|triangle|exponential", "derivative given to a spike in fits",             \
+     offsetof(settings, surrogate), 0, 0},                                                                                                           \
+    {"width", KEY_REAL, width_unit, width_default, 1e-9, 1e9, NULL, "of the surrogate, as a distance of the membrane to the threshold",              \
+     offsetof(settings, width), 0, 0}
 #define NEURON_SURROGATE_TEXT                                                                                                                        \
     "\n  Derivatives: a spike has that of a surrogate by x, the membrane's distance to the threshold; what a reset does is held constant.\n"         \
     "  fast_sigmoid 1/(1 + |x|/width)^2 (Zenke & Ganguli 2018); triangle max(0, 1 - |x|/width) (Bellec et al. 2018); exponential\n"                  \

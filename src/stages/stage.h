@@ -51,7 +51,7 @@ typedef struct stage_world {
     const grid_tile *tile;  /* [nleaf]                                               */
     int max_nt;             /* longest chunk                                         */
     double fovea_deg, scaling_per_deg; /* log-polar scheme; scaling 0: uniform       */
-    int nnet;                          /* networks of this rank: copies of the model with parameters of their own; 1 but in fits of many */
+    int nnet;                          /* networks of this rank, at least 1: copies of the model with parameters of their own */
     const stage_fitted *fitted;        /* [nfitted] */
     int nfitted;
     bool differentiate;                /* backward will be called: write the tape */
@@ -187,8 +187,8 @@ typedef struct stage_back {
     int64_t g_state_stride;
     double *g_par;                   /* [leaf] pieces of all values of the stage's parameters in their order, g_par_stride apart; NULL: not wanted */
     int64_t g_par_stride;
-    double *g_rest;                  /* [leaf] pieces of [STAGE_MAX_INPUT], g_rest_stride apart: by the rest values of the inputs, where forward itself
-                                        used them at step 0 */
+    double *g_rest;                  /* [leaf] pieces of [STAGE_MAX_INPUT], g_rest_stride apart: by the rest values of the inputs, where forward
+                                        itself used them at step 0 */
     int64_t g_rest_stride;
 } stage_back;
 
@@ -210,7 +210,8 @@ typedef struct stage_type {
     /* Rest value of the output (and the second), and the start of each state, from those of the inputs, after set; NULL: as planned, whatever the
      * parameters.  start_back adds its adjoint to g_rest_in and g_value (g_start[k]: summed over the reals of state k). */
     void (*start)(void *own, int network, const double rest_in[], double rest[2], double start[]);
-    void (*start_back)(void *own, int network, const double rest_in[], const double g_rest[2], const double g_start[], double g_rest_in[], double *g_value);
+    void (*start_back)(void *own, int network, const double rest_in[], const double g_rest[2], const double g_start[], double g_rest_in[],
+                       double *g_value);
     void (*forward)(void *own, const stage_call *call);
     void (*backward)(void *own, const stage_call *call, const stage_back *back); /* NULL: no derivative goes through (it is 0: Poisson spikes) */
     void (*destroy)(void *own, backend *be);                 /* be NULL: was never attached */

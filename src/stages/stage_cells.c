@@ -31,6 +31,8 @@ static const key_spec keys[] = {
     {"label", KEY_TEXT, NULL, "", 0, 0, NULL, "cell type, kept in the result", offsetof(settings, label), 0, 0},
 };
 
+enum { CORNERS = 4 }; /* pixels that a cell samples */
+
 typedef struct own {
     population cells;
     mosaic place;
@@ -132,7 +134,7 @@ static void *cells_plan(const stage_world *w, const void *s_, const stage_input 
     plan->rest = in[0].rest;
     plan->halo[0] = 1; /* the neighbour below and right */
     plan->flop = 7;
-    enum { CORNERS = 4 }; /* positions of all cells, ids and sampling table of this rank's */
+    /* positions of all cells, ids and sampling table of this rank's */
     plan->bytes_held =
         2.0 * sizeof(double) * (double)n + (double)w->nleaf * o->cells.pad * (sizeof(int64_t) + CORNERS * (sizeof(int32_t) + sizeof(real)));
     snprintf(plan->note, sizeof plan->note, "%lld cells, at most %d a leaf", (long long)o->place.ncell, o->cells.pad);
@@ -143,7 +145,6 @@ static void attach(void *own_, backend *be, const view in[])
 {
     own *o = own_;
     const stage_world *w = o->world;
-    enum { CORNERS = 4 };
     int pad = o->cells.pad;
     int64_t n = (int64_t)w->nleaf * pad * CORNERS;
     int32_t *offset = MEMORY_NEW(int32_t, n);

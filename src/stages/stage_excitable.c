@@ -54,9 +54,7 @@ typedef struct hodgkin_huxley_settings {
 } hodgkin_huxley_settings;
 
 #define CHANNEL(i, name, fallback, low, help)                                                                                                        \
-    {                                                                                                                                                \
-        name, KEY_REAL, "", fallback, low, 1e6, NULL, help, offsetof(hodgkin_huxley_settings, value[i]), 0, 0                                        \
-    }
+    {name, KEY_REAL, "", fallback, low, 1e6, NULL, help, offsetof(hodgkin_huxley_settings, value[i]), 0, 0}
 static const key_spec hodgkin_huxley_keys[] = {
     CHANNEL(0, "potassium", "36", 0, "gK: greatest conductance, mS/cm2"),
     CHANNEL(1, "sodium", "120", 0, "gNa: greatest conductance, mS/cm2"),

@@ -125,10 +125,9 @@ static void *history_plan(const stage_world *w, const void *s_, const stage_inpu
 static void attach(void *own_, backend *be, const view in[])
 {
     own *o = own_;
-    int nnet = o->world->nnet > 0 ? o->world->nnet : 1;
     (void)in;
-    o->plan = MEMORY_NEW(conv_plan *, nnet);
-    for (int i = 0; i < nnet; i++) {
+    o->plan = MEMORY_NEW(conv_plan *, o->world->nnet);
+    for (int i = 0; i < o->world->nnet; i++) {
         o->plan[i] = be->ops->conv_create(be, &o->desc, o->kernel);
     }
     if (o->world->differentiate) {
@@ -174,8 +173,7 @@ static void backward(void *own_, const stage_call *c, const stage_back *b)
 static void destroy(void *own_, backend *be)
 {
     own *o = own_;
-    int nnet = o->world->nnet > 0 ? o->world->nnet : 1;
-    for (int i = 0; be && o->plan && i < nnet; i++) {
+    for (int i = 0; be && o->plan && i < o->world->nnet; i++) {
         be->ops->conv_destroy(be, o->plan[i]);
     }
     memory_free(o->plan);

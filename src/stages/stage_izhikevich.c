@@ -27,9 +27,7 @@ typedef struct settings {
 } settings;
 
 #define GIVEN(i, name, help)                                                                                                                         \
-    {                                                                                                                                                \
-        name, KEY_REALS, "", "", -1e6, 1e6, NULL, help, offsetof(settings, given[i]), offsetof(settings, ngiven[i]), 1                               \
-    }
+    {name, KEY_REALS, "", "", -1e6, 1e6, NULL, help, offsetof(settings, given[i]), offsetof(settings, ngiven[i]), 1}
 static const key_spec keys[] = {
     {"preset", KEY_WORD, NULL, "tonic_spiking", 0, 0, PRESETS, "behaviour that a, b, c, d, linear and constant give", offsetof(settings, preset), 0,
      0},

@@ -12,9 +12,7 @@ typedef struct settings {
 } settings;
 
 #define RATE(i, name, fallback, help)                                                                                                                \
-    {                                                                                                                                                \
-        name, KEY_REAL, "Hz", fallback, 1e-6, 1e6, NULL, help, offsetof(settings, rate[i]), 0, 0                                                     \
-    }
+    {name, KEY_REAL, "Hz", fallback, 1e-6, 1e6, NULL, help, offsetof(settings, rate[i]), 0, 0}
 static const key_spec keys[] = {
     RATE(KA, "ka", "40 Hz", "activation by an input of 1"),
     RATE(KFI, "kfi", "50 Hz", "fast inactivation"),

@@ -15,20 +15,11 @@ typedef struct settings {
 
 #define LIF_KEYS                                                                                                                                     \
     {"leak", KEY_REAL, "Hz", "50 Hz", 1e-6, 1e6, NULL, "leak conductance g: time constant 1/g", offsetof(settings, leak_hz), 0, 0},                  \
-        {"noise",                                                                                                                                    \
-         KEY_REAL,                                                                                                                                   \
-         "",                                                                                                                                         \
-         "0",                                                                                                                                        \
-         0,                                                                                                                                          \
-         1e6,                                                                                                                                        \
-         NULL,                                                                                                                                       \
-         "standard deviation of the membrane (threshold 1) that the noise current makes",                                                            \
-         offsetof(settings, noise),                                                                                                                  \
-         0,                                                                                                                                          \
-         0},                                                                                                                                         \
-        {"refractory", KEY_REAL, "s", "3 ms", 0, 1000, NULL, "mean time at reset after a spike", offsetof(settings, refractory_s), 0, 0},            \
-        {"refractory_sd", KEY_REAL, "s", "0 s", 0, 1000, NULL, "its standard deviation", offsetof(settings, refractory_sd_s), 0, 0},                 \
-        NEURON_SURROGATE_KEYS(settings, "", "0.3")
+    {"noise", KEY_REAL, "", "0", 0, 1e6, NULL, "standard deviation of the membrane (threshold 1) that the noise current makes",                      \
+     offsetof(settings, noise), 0, 0},                                                                                                               \
+    {"refractory", KEY_REAL, "s", "3 ms", 0, 1000, NULL, "mean time at reset after a spike", offsetof(settings, refractory_s), 0, 0},                \
+    {"refractory_sd", KEY_REAL, "s", "0 s", 0, 1000, NULL, "its standard deviation", offsetof(settings, refractory_sd_s), 0, 0},                     \
+    NEURON_SURROGATE_KEYS(settings, "", "0.3")
 
 static const key_spec lif_keys[] = {
     LIF_KEYS,
@@ -41,10 +32,7 @@ static const key_spec lif_keys[] = {
 };
 
 #define EULER_KEYS                                                                                                                                   \
-    LIF_KEYS,                                                                                                                                        \
-    {                                                                                                                                                \
-        "start_v", KEY_REAL, "", "0.5", -1000, 1, NULL, "V of every pixel at step 0", offsetof(settings, start_v), 0, 0                              \
-    }
+    LIF_KEYS, {"start_v", KEY_REAL, "", "0.5", -1000, 1, NULL, "V of every pixel at step 0", offsetof(settings, start_v), 0, 0}
 
 static const key_spec pixel_keys[] = {
     EULER_KEYS,
@@ -81,11 +69,10 @@ static void *lif_plan(const stage_world *w, const void *s_, const stage_input in
     const settings *s = s_;
     (void)at;
     own *o = MEMORY_NEW(own, 1);
-    int nnet = w->nnet > 0 ? w->nnet : 1;
-    o->of = MEMORY_NEW(lif_par, nnet);
+    o->of = MEMORY_NEW(lif_par, w->nnet);
     o->value[0] = s->leak_hz;
     o->value[1] = s->noise;
-    for (int i = 0; i < nnet; i++) {
+    for (int i = 0; i < w->nnet; i++) {
         o->of[i] = (lif_par){.step_s = w->step_s,
                              .leak_hz = s->leak_hz,
                              .noise = s->noise,

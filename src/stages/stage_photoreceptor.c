@@ -20,9 +20,7 @@ typedef struct settings {
 } settings;
 
 #define GIVEN(i, name, unit, low, high, help)                                                                                                        \
-    {                                                                                                                                                \
-        name, KEY_REALS, unit, "", low, high, NULL, help, offsetof(settings, given[i]), offsetof(settings, ngiven[i]), 1                             \
-    }
+    {name, KEY_REALS, unit, "", low, high, NULL, help, offsetof(settings, given[i]), offsetof(settings, ngiven[i]), 1}
 static const key_spec keys[] = {
     {"receptor", KEY_WORD, NULL, "cone", 0, 0, "cone|rod", "what the other keys are where they are not given (Idrees et al. 2024)",
      offsetof(settings, receptor), 0, 0},

@@ -65,7 +65,7 @@ static double value_at(const point *o, int network, double x)
 
 void point_rest(const point *o, const stage_input *in, stage_plan *plan)
 {
-    plan->rest = o->world->nnet > 0 ? value_at(o, 0, in->rest) : 0;
+    plan->rest = value_at(o, 0, in->rest);
 }
 
 void point_attach(void *own_, backend *be, const view in[])
