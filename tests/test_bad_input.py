@@ -143,7 +143,7 @@ CASES = [
     ("log-polar without model.log_polar", ("sigma: 0.2 deg", "sigma: 0.2 deg, scheme: log-polar"), ["opl", "log-polar", "model.log_polar"]),
     # kernels
     ("kernel file missing", (BLUR, conv("none.h5:/k")), ["kernel", "none.h5", "No such file"]),
-    ("kernel without a dataset", (BLUR, conv("data.h5")), ["kernel", "FILE.h5:/dataset"]),
+    ("kernel without a dataset", (BLUR, conv("data.h5")), ["kernel", "FILE.h5:/NAME"]),
     ("kernel dataset missing", (BLUR, conv("data.h5:/kk")), ["kernel", "data.h5", "/kk"]),
     ("kernel of rank 2", (BLUR, conv("data.h5:/flat")), ["kernel", "/flat", "3 to 5 dimensions", "[t][y][x]"]),
     ("kernel with NaN", (BLUR, conv("data.h5:/nan")), ["kernel", "value 7", "finite"]),

@@ -142,7 +142,8 @@ static void lone_open(lone *s)
     s->settings = memory_alloc(1, type->settings_size);
     input_fill(s->in, input_root(s->in), "batch_norm", type->keys, type->nkey, s->settings);
     stage_input seen = {.name = "conv", .nchan = CHAN, .pad_ny = ROWS, .pad_nx = COLUMNS};
-    s->own = type->plan(&s->world, s->settings, 1, &seen, input_root(s->in), &s->plan);
+    s->plan = (stage_plan){.nin = 1, .nchan = CHAN};
+    s->own = type->plan(&s->world, s->settings, &seen, input_root(s->in), &s->plan);
     CHECK(input_nproblem(s->in) == 0 && s->plan.coupled && s->plan.nparam == 4);
     s->services = (stage_services){NULL, no_swap, no_swap, plain_sum, NULL};
     s->call = (stage_call){.be = s->be, .services = &s->services, .nleaf = NSEQ, .nt = TIME, .nin = 1, .training = true, .nsequence = NSEQ};

@@ -32,19 +32,6 @@ double scores_cc(int64_t n, const double *x, const double *y)
     return xx > 0 && yy > 0 ? product(n, x, y) / sqrt(xx * yy) : NAN;
 }
 
-double scores_cc_guarded(int64_t n, const double *x, const double *y)
-{
-    const double guard = 0.01;
-    double mx = mean(n, x), my = mean(n, y), xy = 0, xx = 0, yy = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double a = x[i] - mx, b = y[i] - my;
-        xy += a * b;
-        xx += (a + guard) * (a + guard);
-        yy += (b + guard) * (b + guard);
-    }
-    return fmin(fmax(xy / sqrt(xx * yy), -1), 1);
-}
-
 static double mean_square(int64_t n, const double *x, const double *y)
 {
     double sum = 0;
@@ -211,16 +198,6 @@ void scores_poisson(int64_t n, const double *y, const double *mu, double null_me
     }
     s->bits_per_spike = s->nspike > 0 ? (s->log_likelihood - s->null) / (s->nspike * log(2)) : NAN;
     s->pseudo_r2 = s->saturated > s->null ? 1 - (s->saturated - s->log_likelihood) / (s->saturated - s->null) : NAN;
-}
-
-double scores_single_spike_information(int64_t n, const double *rate)
-{
-    double average = mean(n, rate), sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        double part = rate[i] / average;
-        sum += part > 0 ? part * log2(part) : 0;
-    }
-    return average > 0 ? sum / (double)n : NAN;
 }
 
 /* --- spike trains ------------------------------------------------------------------------------------------------------ */

@@ -7,8 +7,6 @@
 
 /* Pearson correlation. */
 double scores_cc(int64_t n, const double *x, const double *y);
-/* As released with Yan et al. 2022: sum xm ym / sqrt(sum (xm + 0.01)^2 sum (ym + 0.01)^2), xm and ym without their means; within [-1, 1]. */
-double scores_cc_guarded(int64_t n, const double *x, const double *y);
 /* Fraction of variance explained: 1 - mean (y - p)^2 / var y. */
 double scores_fev(int64_t n, const double *p, const double *y);
 
@@ -41,9 +39,6 @@ typedef struct scores_likelihood {
 /* null_mean: the constant rate that is compared with, e.g. the mean of the training data; NAN: the mean of y itself.  least: mu is taken as at
  * least this (0: a spike where mu is 0 makes the likelihood -infinity). */
 void scores_poisson(int64_t n, const double *y, const double *mu, double null_mean, double least, scores_likelihood *s);
-
-/* Brenner et al. 2000: mean over bins of (r/mean r) log2(r/mean r), r the rate over repeats: bits that one spike tells about the stimulus. */
-double scores_single_spike_information(int64_t n, const double *rate);
 
 /* Spike trains: ascending times.
  * van Rossum 2001: D^2 = 1/tau int_0^inf (f - g)^2 dt, f = sum over spikes of exp(-(t - t_i)/tau) for t > t_i; returns D.  One spike against none:

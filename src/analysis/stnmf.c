@@ -336,9 +336,3 @@ void stnmf_destroy(stnmf_result *f)
         memory_free(f);
     }
 }
-
-double stnmf_cosine(int n, const double *a, const double *b)
-{
-    double norm = sqrt(linalg_dot(n, a, a) * linalg_dot(n, b, b));
-    return norm > 0 ? linalg_dot(n, a, b) / norm : 0;
-}

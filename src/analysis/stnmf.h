@@ -26,6 +26,4 @@ typedef struct stnmf_result {
 /* square[ny nx][ny nx] = X'X, not scaled; sums[ny nx]: of X's columns; nspike rows.  who: the cell, for random numbers. */
 stnmf_result *stnmf_run(const stnmf_settings *s, int ny, int nx, const double *square, const double *sums, double nspike, int64_t who);
 void stnmf_destroy(stnmf_result *f);
-/* Cosine of two maps. */
-double stnmf_cosine(int n, const double *a, const double *b);
 #endif

@@ -14,7 +14,7 @@ void log_progress_end(void);
 
 double log_clock(void); /* monotonic wall-clock seconds */
 
-/* Wall time by phase, for the table at the end.  Phases do not nest; begin ends the one before. */
+/* Wall time by phase, for the table at the end.  Phases do not nest: each ends the one before. */
 enum log_phase { PHASE_INIT, PHASE_STIMULUS, PHASE_COMPUTE, PHASE_BORDERS, PHASE_RECORD, PHASE_OUTPUT, PHASE_RESTART, PHASE_OTHER, PHASE_COUNT };
 extern const char *const log_phase_name[PHASE_COUNT];
 void log_phase(enum log_phase next);       /* the work that follows belongs to this phase */

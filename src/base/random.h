@@ -11,8 +11,8 @@
 /* Who is drawing.  One value per distinct use, never reused, never renumbered. */
 enum random_use {
     RANDOM_STIMULUS = 1,   /* who = pixel/check/dot number, when = stimulus frame */
-    RANDOM_EYE = 2,        /* eye movements: who = saccade number */
-    RANDOM_MOSAIC = 3,     /* jitter and ring phase: who = cell or ring number */
+    RANDOM_EYE = 2,        /* eye movements: who = saccade number; drift: who = wave, which = 4 */
+    RANDOM_MOSAIC = 3,     /* jitter and ring phase: who = cell or ring number, when = number of the population */
     RANDOM_SPIKE_NOISE = 4,/* membrane noise: who = global cell id, when = step */
     RANDOM_REFRACTORY = 5, /* who = global cell id, when = step of the spike, which = spike within the step */
     RANDOM_START = 6,      /* initial state: who = global cell id */

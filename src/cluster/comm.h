@@ -1,4 +1,4 @@
-/* comm.h - the only header whose .c includes <mpi.h> (with store.c).
+/* comm.h - ranks and what they say to each other; only comm.c, and store*.c for parallel HDF5, include <mpi.h>.
  * "Collective": every rank calls it, in the same order. */
 #ifndef COMM_H
 #define COMM_H
@@ -6,7 +6,7 @@
 #include "cluster/grid.h"
 
 /* Collective.  Sets OMPI_MCA_io=^ompio (Open MPI's own MPI-IO loses data on a full disk, tried with 4.1.4) before MPI_Init,
- * installs MPI_Abort as the stop of error.h and the signal handlers of comm_stop_wanted. */
+ * installs MPI_Abort as the stop of error.h and the signal handlers of comm_signal_seen. */
 void comm_start(int *argc, char ***argv);
 void comm_finish(void); /* collective; nothing may be called afterwards */
 int comm_rank(void);
@@ -33,8 +33,8 @@ void *comm_exchange(const void *send, const size_t *send_bytes, size_t *recv_byt
  * mine[count of own leaves][n] -> total[n] on every rank. */
 void comm_leaf_sum(const grid *g, const double *mine, int n, double *total);
 /* Collective.  Sums over the leaves of each network, in a binary tree over their numbers within it: mine[own leaf][n] (overwritten) -> total[own
- * network][n].  Networks that are whole on their rank cost no message; of a shared one a rank sends a few partial sums up the tree and gets the total.
- * A rank without leaves gets those of network 0. */
+ * network][n].  Networks that are whole on their rank cost no message; of a shared one a rank sends a few partial sums up the tree and gets the
+ * total.  A rank without leaves gets those of network 0. */
 void comm_network_sum(const grid *g, double *mine, int64_t n, double *total);
 
 /* Whether MPI may be given pointers to device memory in comm_swap: what Open MPI says of itself, or CHIASM_GPU_AWARE_MPI=on|off (auto: ask). */

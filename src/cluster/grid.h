@@ -34,8 +34,8 @@ static inline int grid_sequence(const grid *g, int leaf)
 grid_tile grid_tile_at(const grid *g, int leaf);
 int grid_leaf_of(const grid *g, int y, int x); /* tile that owns the pixel; outside pixels: of the nearest one inside */
 
-/* Leaves [*first, *first + *count) belong to `rank` of `nrank`; contiguous, counts differ by at most 1; some may have 0.  Networks stay whole when there
- * are at least as many as ranks. */
+/* Leaves [*first, *first + *count) belong to `rank` of `nrank`; contiguous, counts differ by at most 1; some may have 0.  Networks stay whole when
+ * there are at least as many as ranks. */
 void grid_owned(const grid *g, int rank, int nrank, int *first, int *count);
 int grid_owner(const grid *g, int nrank, int leaf);
 

@@ -21,7 +21,7 @@ enum store_type { STORE_F32, STORE_F64, STORE_I32, STORE_I64, STORE_U32, STORE_U
  * The attr functions may also be called after store_begin, then collectively and with the same values; an attribute of that name is replaced. */
 store *store_create(const char *path, bool overwrite);
 void store_define_group(store *s, const char *name);
-/* dims: slowest first; the first may be 0 and grow by store_append.  chunk_first: rows per chunk of a growing array (0: fixed layout). */
+/* dims: slowest first; the first may be 0 and grow by store_write.  chunk_first: rows per chunk of a growing array (0: fixed layout). */
 void store_define_array(store *s, const char *name, enum store_type type, int rank, const int64_t *dims, int64_t chunk_first,
                         const char *unit);
 /* Small, whole, written now; rank 0: a scalar. */
@@ -57,6 +57,7 @@ typedef struct store_info {
 } store_info;
 /* Serial open by one rank, for input data (movies, kernels): NULL with a reason in *why (static text) if it is not there or no HDF5 file. */
 store *store_open_read(const char *path, const char **why);
+store *store_open_inside(const char *path, const char **name, const char **why); /* path: FILE.h5:/NAME; *name: its /NAME */
 store *store_open_parallel(const char *path, const char **why); /* collective */
 store_info store_look(store *s, const char *name);
 /* start, count NULL: the whole array. */

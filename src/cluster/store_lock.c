@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "cluster/comm.h"
 
 typedef struct lock_holder {
     char host[256], job[64]; /* job "-": not under Slurm */

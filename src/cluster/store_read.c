@@ -54,6 +54,20 @@ store *store_open_read(const char *path, const char **why)
     return s;
 }
 
+store *store_open_inside(const char *path, const char **name, const char **why)
+{
+    const char *colon = strrchr(path, ':');
+    if (!colon || colon[1] != '/') {
+        *why = "it names nothing in the file; write FILE.h5:/NAME";
+        return NULL;
+    }
+    *name = colon + 1;
+    char *file = memory_text("%.*s", (int)(colon - path), path);
+    store *s = store_open_read(file, why);
+    memory_free(file);
+    return s;
+}
+
 store *store_open_parallel(const char *path, const char **why)
 {
     static char reason[256]; /* rank 0's, on every rank */

@@ -98,10 +98,8 @@ void cpu_combine_back(backend *be, int nin, const real weight[], int nt, const v
                       int64_t g_weight_stride);
 void cpu_link_back(backend *be, const link_table *t, int first_leaf, int nt, view gy, view gx);
 void cpu_neuron(backend *be, const neuron_desc *d, const int64_t *id, int64_t step0, int nt, view x, dreal *state, int64_t state_stride, view y,
-                dreal *tape,
-                int64_t tape_stride, spike_list *out);
+                dreal *tape, int64_t tape_stride, spike_list *out);
 void cpu_neuron_back(backend *be, const neuron_desc *d, const int64_t *id, int64_t step0, int nt, view x, const dreal *tape, int64_t tape_stride,
-                     view gy,
-                     dreal *g_state, int64_t g_state_stride, view gx, double *g_par, int64_t g_par_stride);
+                     view gy, dreal *g_state, int64_t g_state_stride, view gx, double *g_par, int64_t g_par_stride);
 void cpu_loss(backend *be, enum loss_kind kind, const double par[], int nt, view y, view target, view weight, view g, double *value);
 #endif

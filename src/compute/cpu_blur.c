@@ -1,6 +1,5 @@
 /* cpu_blur.c - Gaussian smoothing of planes: symmetric FIR passes, uniform or growing with eccentricity, and Deriche's recursion.
  * Every pixel is summed in the same order wherever the field is cut, so tiles show in no bit. */
-#include <math.h>
 #include <string.h>
 
 #include "base/error.h"

@@ -217,7 +217,8 @@ static void combine_block(const conv_fft *f, int nt, const real *kernel, const r
     }
 }
 
-void conv_fft_input(const conv_fft *f, fft_scratch *s, int leaf, int t, const view *x, real *to, int64_t stride)
+/* Spectra of all input channels of frame t; to: first block of that frame, blocks `stride` apart.  What the leaf does not have is zero. */
+static void transform_input(const conv_fft *f, fft_scratch *s, int leaf, int t, const view *x, real *to, int64_t stride)
 {
     const conv_desc *d = &f->desc;
     int rows = x->tile[leaf].ny + d->ky - 1, columns = x->tile[leaf].nx + d->kx - 1;
@@ -265,7 +266,7 @@ void conv_fft_leaf(const conv_fft *f, int leaf, int nt, const view *x, real *sta
         int n = nt - t0 < f->frames ? nt - t0 : f->frames;
         real *spectra = tape ? tape + (int64_t)t0 * f->nblock * in : s->in;
         for (int t = 0; t < n; t++) {
-            conv_fft_input(f, s, leaf, t0 + t, x, spectra + t * in, n * in);
+            transform_input(f, s, leaf, t0 + t, x, spectra + t * in, n * in);
         }
         for (int b = 0; b < f->nblock; b++) {
             if (past > 0) {
@@ -287,7 +288,7 @@ void conv_fft_start(const conv_fft *f, int leaf, const view *x_first, real *stat
 {
     fft_scratch *s = conv_fft_scratch(f);
     int64_t in = (int64_t)f->desc.nchan_in * PAIR;
-    conv_fft_input(f, s, leaf, 0, x_first, s->in, in);
+    transform_input(f, s, leaf, 0, x_first, s->in, in);
     for (int b = 0; b < f->nblock; b++) {
         for (int k = 0; k < f->desc.kt - 1; k++) {
             memcpy(state + ((int64_t)b * (f->desc.kt - 1) + k) * in, s->in + b * in, (size_t)in * sizeof(real));

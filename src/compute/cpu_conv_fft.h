@@ -45,8 +45,6 @@ struct conv_fft {
 };
 
 fft_scratch *conv_fft_scratch(const conv_fft *f); /* of the calling thread */
-/* Spectra of all input channels of frame t; to: first block of that frame, blocks `stride` apart.  What the leaf does not have is zero. */
-void conv_fft_input(const conv_fft *f, fft_scratch *s, int leaf, int t, const view *x, real *to, int64_t stride);
 /* Between FFTW's order and blocks; blocks of one spectrum lie `stride` reals apart. */
 void conv_fft_to_blocks(const conv_fft *f, const fft_scratch *s, real *to, int64_t stride);
 void conv_fft_from_blocks(const conv_fft *f, fft_scratch *s, const real *from, int64_t stride);

@@ -1,7 +1,6 @@
 /* cpu_gain.c - one step of contrast gain control: the pool of the last voltage, blurred, and the membrane, row by row. */
 #include <string.h>
 
-#include "base/error.h"
 #include "compute/cellmath.h"
 #include "compute/cpu_blur.h"
 

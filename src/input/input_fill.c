@@ -1,7 +1,5 @@
 /* input_fill.c - from texts of the tree to the fields of a struct, by key tables. */
 #include <errno.h>
-#include <float.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +49,8 @@ void tree_limits(const key_spec *k, char *text, size_t size)
     }
 }
 
-bool tree_word(const char *words, int i, char *word, size_t size)
+/* The i-th word of "a|b|c" into `word`; false when there is none. */
+static bool word_of(const char *words, int i, char *word, size_t size)
 {
     for (; i > 0 && words; i--) {
         words = strchr(words, '|');
@@ -88,7 +87,7 @@ void tree_wanted(const key_spec *k, char *text, size_t size)
         size_t n = 0;
         char word[64];
         text[0] = '\0';
-        for (int i = 0; n < size && tree_word(k->words, i, word, sizeof word); i++) {
+        for (int i = 0; n < size && word_of(k->words, i, word, sizeof word); i++) {
             n += (size_t)snprintf(text + n, size - n, "%s%s", i ? ", " : "", word);
         }
         break;
@@ -207,7 +206,7 @@ static bool read_word(const slot *s, input_node *n)
     if (!text) {
         return false;
     }
-    for (; count < MOST && tree_word(s->key->words, count, words[count], LENGTH); count++) {
+    for (; count < MOST && word_of(s->key->words, count, words[count], LENGTH); count++) {
         names[count] = words[count];
         if (strcmp(text, words[count]) == 0) {
             *(int *)s->field = count;

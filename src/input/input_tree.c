@@ -55,7 +55,8 @@ char *tree_text(input *in, const char *fmt, ...)
     return text;
 }
 
-void *tree_room(input *in, void *array, int n, int *room, size_t element_bytes)
+/* The array with room for n + 1 elements. */
+static void *with_room(input *in, void *array, int n, int *room, size_t element_bytes)
 {
     if (n < *room) {
         return array;
@@ -87,7 +88,7 @@ input_node *tree_scalar(input *in, const char *text, position at)
 
 void tree_append(input_node *parent, input_node *item, const char *key, position key_at)
 {
-    parent->items = tree_room(parent->in, parent->items, parent->nitem, &parent->nitem_room, sizeof *parent->items);
+    parent->items = with_room(parent->in, parent->items, parent->nitem, &parent->nitem_room, sizeof *parent->items);
     parent->items[parent->nitem++] = item;
     item->parent = parent;
     item->key = key;
@@ -167,7 +168,7 @@ asked_key *tree_ask(const input_node *map, const char *key)
     input_node *m = (input_node *)map;
     asked_key *a = tree_asked(m, key);
     if (!a) {
-        m->asked = tree_room(m->in, m->asked, m->nasked, &m->nasked_room, sizeof *m->asked);
+        m->asked = with_room(m->in, m->asked, m->nasked, &m->nasked_room, sizeof *m->asked);
         a = &m->asked[m->nasked++];
         *a = (asked_key){.name = tree_text(m->in, "%s", key)};
         const input_node *item = tree_find(m, key);
@@ -207,7 +208,7 @@ void tree_problem_add(input *in, enum problem_kind kind, const void *subject, po
             return;
         }
     }
-    in->problems = tree_room(in, in->problems, in->nproblem, &in->nproblem_room, sizeof p);
+    in->problems = with_room(in, in->problems, in->nproblem, &in->nproblem_room, sizeof p);
     int i = in->nproblem++;
     for (; i > 0 && compare(&in->problems[i - 1], &p) > 0; i--) {
         in->problems[i] = in->problems[i - 1];

@@ -72,7 +72,6 @@ struct input {
 void *tree_alloc(input *in, size_t bytes);                                               /* zeroed */
 void tree_free(input *in);                                                               /* the arena, all nodes and texts */
 char *tree_text(input *in, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void *tree_room(input *in, void *array, int n, int *room, size_t element_bytes);         /* array with room for n + 1 elements */
 
 /* Nodes. */
 input_node *tree_node(input *in, enum node_kind kind, position at);
@@ -96,8 +95,6 @@ void tree_problem_add(input *in, enum problem_kind kind, const void *subject, po
 void tree_problem_withdraw(input *in, enum problem_kind kind, const void *subject);
 void tree_problem_unknown(const input_node *item, const char *where); /* allowed are the keys its mapping was asked for */
 
-/* Value of a KEY_WORD table: the i-th of "a|b|c" into `word`; false when there is none. */
-bool tree_word(const char *words, int i, char *word, size_t size);
 /* "1 to 10 deg", "at least 0 s", or "" without limits. */
 void tree_limits(const key_spec *k, char *text, size_t size);
 /* "a number of deg (deg, arcmin, ...)": what a key takes. */

@@ -3,7 +3,6 @@
 #include <yaml.h>
 
 #include "base/error.h"
-#include "base/memory.h"
 #include "input/input_tree.h"
 
 typedef struct reader {

@@ -1,6 +1,5 @@
 /* response_spikes.c - spike times of text, HDF5, MAT cell arrays, NWB units and results, put into steps. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -208,12 +208,6 @@ const char *stimulus_broken(const stimulus *s)
     return NULL;
 }
 
-int stimulus_nchan(const stimulus *s)
-{
-    (void)s;
-    return 1;
-}
-
 const char *stimulus_describe(const stimulus *s)
 {
     return s->text;

@@ -20,7 +20,6 @@ typedef struct stimulus_frame {
 stimulus *stimulus_open(input *in, const input_node *section, const stimulus_frame *where);
 void stimulus_close(stimulus *s);
 int64_t stimulus_nstep(const stimulus *s); /* INT64_MAX when it never ends */
-int stimulus_nchan(const stimulus *s);     /* 1: grey */
 const char *stimulus_describe(const stimulus *s); /* one line: source, size, resampling in space and time, as used */
 
 /* Says what this rank will ask for: rectangles within this one, `chunk_steps` at a time.  A promise that saves work and memory, no more: a

@@ -122,34 +122,20 @@ void canvas_fill(const canvas *c, double level);
 /* Fraction of a Gaussian luminance of this mean and sd that falls outside [0, 1]. */
 double clipped_fraction(double mean, double sd);
 
-#define NUMBER_KEY(type, field, key, unit, fallback, lo, hi, help)                    \
-    {                                                                                 \
-        key, KEY_REAL, unit, fallback, lo, hi, NULL, help, offsetof(type, field), 0, 0 \
-    }
-#define INT_KEY(type, field, key, fallback, lo, hi, help)                           \
-    {                                                                               \
-        key, KEY_INT, NULL, fallback, lo, hi, NULL, help, offsetof(type, field), 0, 0 \
-    }
-#define WORD_KEY(type, field, key, fallback, words, help)                            \
-    {                                                                                \
-        key, KEY_WORD, NULL, fallback, 0, 0, words, help, offsetof(type, field), 0, 0 \
-    }
-#define FLAG_KEY(type, field, key, fallback, help)                                  \
-    {                                                                               \
-        key, KEY_FLAG, NULL, fallback, 0, 0, NULL, help, offsetof(type, field), 0, 0 \
-    }
-#define PATH_KEY(type, field, key, help)                                        \
-    {                                                                           \
-        key, KEY_PATH, NULL, NULL, 0, 0, NULL, help, offsetof(type, field), 0, 0 \
-    }
-#define TEXT_KEY(type, field, key, fallback, help)                                  \
-    {                                                                               \
-        key, KEY_TEXT, NULL, fallback, 0, 0, NULL, help, offsetof(type, field), 0, 0 \
-    }
-#define LIST_KEY(type, field, nfield, max, key, unit, fallback, lo, hi, help)                                    \
-    {                                                                                                            \
-        key, KEY_REALS, unit, fallback, lo, hi, NULL, help, offsetof(type, field), offsetof(type, nfield), max \
-    }
+#define NUMBER_KEY(type, field, key, unit, fallback, lo, hi, help)                                                                                   \
+    {key, KEY_REAL, unit, fallback, lo, hi, NULL, help, offsetof(type, field), 0, 0}
+#define INT_KEY(type, field, key, fallback, lo, hi, help)                                                                                            \
+    {key, KEY_INT, NULL, fallback, lo, hi, NULL, help, offsetof(type, field), 0, 0}
+#define WORD_KEY(type, field, key, fallback, words, help)                                                                                            \
+    {key, KEY_WORD, NULL, fallback, 0, 0, words, help, offsetof(type, field), 0, 0}
+#define FLAG_KEY(type, field, key, fallback, help)                                                                                                   \
+    {key, KEY_FLAG, NULL, fallback, 0, 0, NULL, help, offsetof(type, field), 0, 0}
+#define PATH_KEY(type, field, key, help)                                                                                                             \
+    {key, KEY_PATH, NULL, NULL, 0, 0, NULL, help, offsetof(type, field), 0, 0}
+#define TEXT_KEY(type, field, key, fallback, help)                                                                                                   \
+    {key, KEY_TEXT, NULL, fallback, 0, 0, NULL, help, offsetof(type, field), 0, 0}
+#define LIST_KEY(type, field, nfield, max, key, unit, fallback, lo, hi, help)                                                                        \
+    {key, KEY_REALS, unit, fallback, lo, hi, NULL, help, offsetof(type, field), offsetof(type, nfield), max}
 
 /* A flat picture (movie frame, image) hung up in the field. */
 enum screen_fit { FIT_FIELD, FIT_PIXELS };

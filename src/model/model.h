@@ -38,7 +38,7 @@ typedef struct model_sizes {
     double flop_per_step, bytes_per_step;           /* of the whole model, all ranks */
 } model_sizes;
 model_sizes model_size(const model *m);
-void model_print_plan(const model *m); /* LOG_RESULT lines: grid, chunk, each stage: shape, halo, delay, algorithm, memory */
+void model_print_plan(const model *m); /* LOG_RESULT lines: grid and chunk; each output: type, shape, halo, frames of its past kept, algorithm */
 const grid *model_grid(const model *m);
 const char *model_device(const model *m); /* "cpu", "cuda"; after model_attach */
 int model_chunk_steps(const model *m);

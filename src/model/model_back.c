@@ -1,8 +1,8 @@
 /* model_back.c - the derivative of a loss, one chunk at a time from the last to the first.
  *
  * The derivative by an output stands in an array like the output's own, history and halo with it.  What a later chunk wanted of this one's frames, as
- * its history, is carried over when the chunk is opened (carry); what others wanted of a tile's pixels, as their halo, is swapped back before the stage that
- * made them goes backward.  So every stage sees its whole derivative, and forward's mechanisms stand here once more in reverse order. */
+ * its history, is carried over when the chunk is opened (carry); what others wanted of a tile's pixels, as their halo, is swapped back before the
+ * stage that made them goes backward.  So every stage sees its whole derivative, and forward's mechanisms stand here once more in reverse order. */
 #include <string.h>
 
 #include "base/error.h"

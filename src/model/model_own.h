@@ -54,8 +54,8 @@ typedef struct group {
     bool coupled;
 } group;
 
-/* What goes out, one peer after the other, those of other ranks first: with v values a pixel, peer p's begins at out_px[p] * v, so that one copy moves all
- * of it.  What comes in likewise; of the own rank it is what went out, in the same place. */
+/* What goes out, one peer after the other, those of other ranks first: with v values a pixel, peer p's begins at out_px[p] * v, so that one copy
+ * moves all of it.  What comes in likewise; of the own rank it is what went out, in the same place. */
 typedef struct borders {
     int width;
     grid_borders *table;
@@ -106,7 +106,6 @@ int model_same_network(const model *m, int at, int end, int *net);
 /* model.c: the call of stage s on leaves [first, first + n), all of one network. */
 stage_call model_call(model *m, const stage *s, int first, int n, int worker, int64_t step0, int nt, bool coupled);
 bool model_made_by(const output *o, int first, int count);
-void model_settle(model *m); /* pending frames become history */
 
 /* model_param.c */
 void model_plan_params(model *m);   /* after all stages are planned */
@@ -134,7 +133,8 @@ void model_plan_stages(model *m, const input_node *list);
 void model_plan_arrays(model *m);
 void model_plan_passing(model *m); /* again after model_keep */
 /* model_values.c */
-/* What the file brings counts as fitted while the stage plans, up to its values: sizes follow them, and some parameters (taps) are there only then. */
+/* What the file brings counts as fitted while the stage plans, up to its values: sizes follow them, and some parameters (taps) are there only
+ * then. */
 typedef struct values_fitted {
     stage_fitted *list;
     char *names;

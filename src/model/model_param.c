@@ -3,7 +3,6 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "cluster/comm.h"
 #include "model/model_own.h"
 
 /* What of the outputs has a derivative: all that something fitted has an influence on. */
@@ -72,7 +71,8 @@ static void follow_rest(model *m, int net)
             rest[s->second] = out[1];
         }
         if (m->output[s->out].past_mixed && rest[s->out] != 0) {
-            error_fatal(EXIT_BAD_INPUT, "'%s' rests at %g with these parameters, but a later stage takes its past as 0 (start: zero); put a gain stage between",
+            error_fatal(EXIT_BAD_INPUT,
+                        "'%s' rests at %g with these parameters, but a later stage takes its past as 0 (start: zero); put a gain stage between",
                         m->output[s->out].name, rest[s->out]);
         }
     }

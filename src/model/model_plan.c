@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/error.h"
 #include "base/memory.h"
 #include "model/model_own.h"
 
@@ -23,7 +22,8 @@ static const key_spec common_keys[] = {
      offsetof(common, ndelay), STAGE_MAX_INPUT},
     {"rest", KEY_REALS, "", "", -1e12, 1e12, NULL, "output before step 0, as delayed stages see it (none: follows from the inputs)",
      offsetof(common, rest), offsetof(common, nrest), 1},
-    {"values", KEY_PATH, NULL, "", 0, 0, NULL, "FILE.h5:/parameters/STAGE of a fit: its parameters, in place of what keys say", offsetof(common, values), 0, 0},
+    {"values", KEY_PATH, NULL, "", 0, 0, NULL, "FILE.h5:/parameters/STAGE of a fit: its parameters, in place of what keys say",
+     offsetof(common, values), 0, 0},
 };
 enum { NCOMMON = sizeof common_keys / sizeof *common_keys };
 
@@ -32,16 +32,6 @@ static const char stage_text[] = "  - {name: opl, type: blur, input: stimulus, s
                                  "  - {name: cells, type: cells, input: on, density: 4 /deg}\n"
                                  "  - {name: spikes, type: lif, input: cells}";
 const help_topic model_stage_topic = {"stage", "keys that every stage has, beside those of its type", stage_text, common_keys, NCOMMON};
-
-static int find_output(const model *m, const char *name)
-{
-    for (int i = 0; i < m->noutput; i++) {
-        if (strcmp(m->output[i].name, name) == 0) {
-            return i;
-        }
-    }
-    return -1;
-}
 
 static void list_types(char *text, size_t size)
 {
@@ -85,16 +75,16 @@ static void plan_inputs(model *m, stage *s, const common *c)
     if (c->ninput > 0 && c->input) {
         input_problem(in, s->node, "stage '%s': give input or inputs, not both", c->name);
     }
-    if (s->nin < s->type->min_inputs || s->nin > s->type->max_inputs) {
-        input_problem(in, s->node, "stage '%s' of type %s takes %d%s input%s; %d given", c->name, s->type->name, s->type->min_inputs,
-                      s->type->max_inputs > s->type->min_inputs ? " or more" : "", s->type->max_inputs == 1 ? "" : "s", s->nin);
+    if (s->nin < 1 || s->nin > (s->type->many_inputs ? STAGE_MAX_INPUT : 1)) {
+        input_problem(in, s->node, "stage '%s' of type %s takes 1 %s; %d given", c->name, s->type->name,
+                      s->type->many_inputs ? "or more inputs" : "input", s->nin);
         s->nin = 0;
     }
     if (c->ndelay > 1 && c->ndelay != s->nin) {
         input_problem(in, s->node, "stage '%s': delay: %d numbers for %d inputs", c->name, c->ndelay, s->nin);
     }
     for (int k = 0; k < s->nin; k++) {
-        s->in[k] = find_output(m, names[k]);
+        s->in[k] = model_find(m, names[k]);
         double delay = c->ndelay > 1 ? c->delay[k] : c->ndelay == 1 ? c->delay[0] : 0;
         s->delay[k] = (int)delay;
         if (delay != s->delay[k]) {
@@ -136,7 +126,7 @@ static bool check_name(const model *m, const input_node *node, const char *name)
     bool fine = name && name[0] && name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] == '\0';
     if (!fine) {
         input_problem(m->setup.in, node, "name: '%s' must be letters, digits and _", name ? name : "");
-    } else if (find_output(m, name) >= 0) {
+    } else if (model_find(m, name) >= 0) {
         input_problem(m->setup.in, node, "name: '%s' is taken by an earlier stage", name);
     }
     return fine;
@@ -148,12 +138,13 @@ static void check_plan(const model *m, const stage *s, const stage_input in[])
     const grid *g = &m->world.grid;
     if (s->plan.whole_field && grid_ntile(g) > 1) {
         input_problem(m->setup.in, s->node,
-                      "stage '%s': it works on the whole field (deriche: along whole lines), which must be one tile (field.tiles: [1, 1]); it is cut in %d x %d",
+                      "stage '%s': it works on the whole field (deriche: along whole lines), which must be one tile (field.tiles: [1, 1]); it is "
+                      "cut in %d x %d",
                       s->plan.name, g->ntile_y, g->ntile_x);
     }
     if (s->plan.coupled && g->nnet > 1) {
-        input_problem(m->setup.in, s->node, "stage '%s': its pixels depend on one another at every step: it cannot be part of several networks at once",
-                      s->plan.name);
+        input_problem(m->setup.in, s->node,
+                      "stage '%s': its pixels depend on one another at every step: it cannot be part of several networks at once", s->plan.name);
     }
     if (s->plan.sums && g->nseq > 1) {
         input_problem(m->setup.in, s->node, "stage '%s': it needs sums over the field: one sequence at a time (sequences.batch: 1)", s->plan.name);
@@ -199,7 +190,7 @@ static void plan_stage(model *m, const input_node *node)
         input_problem(in, input_child(node, "type") ? input_child(node, "type") : node, "%s%s%s; the types are: %s",
                       type ? "unknown stage type '" : "a stage needs a type", type ? type : "", type ? "'" : "", types);
         const char *name = input_scalar(input_child(node, "name"));
-        if (name && find_output(m, name) < 0) { /* stands in, so that later stages are still checked */
+        if (name && model_find(m, name) < 0) { /* stands in, so that later stages are still checked */
             s->plan.nchan = 1;
             m->output[add_output(m, name, "1", 0, false)].doubtful = true;
         }
@@ -228,18 +219,15 @@ static void plan_stage(model *m, const input_node *node)
         seen[k] = (stage_input){o->name, o->nchan, o->cells, o->tile, o->pad_ny, o->pad_nx, o->rest, o->rest_varies, o->unit};
         sound = sound && !o->doubtful;
     }
-    s->plan.name = c.name;
+    /* If it is not sound, this stands in, so that later stages are still checked. */
+    s->plan = (stage_plan){.name = c.name, .nin = s->nin, .nchan = seen[0].nchan, .cells = seen[0].cells, .unit = seen[0].unit};
     if (sound) {
         values_fitted expected = model_expect_values(m, c.name, c.values);
-        s->own = s->type->plan(&m->world, s->settings, s->nin, seen, node, &s->plan);
+        s->own = s->type->plan(&m->world, s->settings, seen, node, &s->plan);
         model_expected_values(m, &expected);
         if (c.values) {
             model_read_values(m, s, input_child(node, "values"), c.values);
         }
-    } else { /* its output stands in, so that later stages are still checked */
-        s->plan.nchan = seen[0].nchan;
-        s->plan.cells = seen[0].cells;
-        s->plan.unit = seen[0].unit;
     }
     check_plan(m, s, seen);
     add_outputs(m, s, &c);
@@ -332,7 +320,8 @@ void model_plan_passing(model *m)
 {
     for (int i = 0; i < m->noutput; i++) {
         output *o = &m->output[i];
-        o->passing = o->stage >= 0 && !m->world.differentiate && !o->kept && o->halo == 0 && o->past != PAST_FIRST_FRAME && !m->group[group_of(m, o->stage)].coupled;
+        o->passing = o->stage >= 0 && !m->world.differentiate && !o->kept && o->halo == 0 && o->past != PAST_FIRST_FRAME &&
+                     !m->group[group_of(m, o->stage)].coupled;
     }
     for (int i = 0; i < m->nstage; i++) {
         for (int k = 0; k < m->stage[i].nin; k++) {

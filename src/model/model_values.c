@@ -28,18 +28,6 @@ static void read_one(model *m, stage *s, const input_node *at, store *file, cons
     memory_free(name);
 }
 
-/* FILE.h5:/folder; NULL: *why. */
-static store *open_values(const char *path, const char **folder, const char **why)
-{
-    const char *colon = strrchr(path, ':');
-    *why = "write FILE.h5:/parameters/STAGE";
-    *folder = colon ? colon + 1 : "";
-    char *file = memory_text("%.*s", colon ? (int)(colon - path) : 0, path);
-    store *f = colon && colon[1] == '/' ? store_open_read(file, why) : NULL;
-    memory_free(file);
-    return f;
-}
-
 /* The largest value of a dataset; -INFINITY: it is not fitted, or cannot be read (model_read_values says so). */
 static double largest(store *f, const char *name)
 {
@@ -74,7 +62,7 @@ values_fitted model_expect_values(model *m, const char *of, const char *path)
 {
     values_fitted v = {.before = m->world.fitted, .nbefore = m->world.nfitted};
     const char *folder, *why;
-    store *f = path ? open_values(path, &folder, &why) : NULL;
+    store *f = path ? store_open_inside(path, &folder, &why) : NULL;
     if (!f) {
         return v;
     }
@@ -109,7 +97,7 @@ void model_expected_values(model *m, values_fitted *v)
 void model_read_values(model *m, stage *s, const input_node *at, const char *path)
 {
     const char *folder, *why;
-    store *f = open_values(path, &folder, &why);
+    store *f = store_open_inside(path, &folder, &why);
     if (!f) {
         input_problem(m->setup.in, at, "cannot read '%s': %s", path, why);
         return;

@@ -9,12 +9,11 @@
 #include "base/random.h"
 #include "cluster/store.h"
 
-static double *read_dataset(const stage_world *w, store *s, const char *file, const char *name, const input_node *at, int64_t dims[5])
+static double *read_dataset(const stage_world *w, store *s, const char *path, const char *name, const input_node *at, int64_t dims[5])
 {
     store_info info = store_look(s, name);
     if (!info.found || info.rank < 3 || info.rank > 5) {
-        input_problem(w->in, at, "'%s' has no dataset '%s' of numbers with 3 to 5 dimensions: [t][y][x], [out][t][y][x] or [out][in][t][y][x]", file,
-                      name);
+        input_problem(w->in, at, "'%s' is no dataset of numbers with 3 to 5 dimensions: [t][y][x], [out][t][y][x] or [out][in][t][y][x]", path);
         return NULL;
     }
     int64_t n = 1, start[5] = {0};
@@ -30,13 +29,13 @@ static double *read_dataset(const stage_world *w, store *s, const char *file, co
     }
     double *k = MEMORY_NEW(double, n);
     if (n < 1 || !store_read(s, name, STORE_F64, start, info.dims, k)) {
-        input_problem(w->in, at, "cannot read '%s' of '%s' as numbers", name, file);
+        input_problem(w->in, at, "cannot read '%s' as numbers", path);
         memory_free(k);
         return NULL;
     }
     for (int64_t i = 0; i < n; i++) {
         if (!isfinite(k[i])) {
-            input_problem(w->in, at, "value %lld of '%s:%s' is not finite", (long long)i, file, name);
+            input_problem(w->in, at, "value %lld of '%s' is not finite", (long long)i, path);
             break;
         }
     }
@@ -45,21 +44,14 @@ static double *read_dataset(const stage_world *w, store *s, const char *file, co
 
 static double *read_kernel(const stage_world *w, const char *path, const input_node *at, int64_t dims[5])
 {
-    const char *colon = strrchr(path, ':'), *why = NULL;
-    if (!colon || colon[1] != '/') {
-        input_problem(w->in, at, "'%s' names no dataset; write FILE.h5:/dataset", path);
+    const char *name, *why;
+    store *s = store_open_inside(path, &name, &why);
+    if (!s) {
+        input_problem(w->in, at, "cannot read '%s': %s", path, why);
         return NULL;
     }
-    char *file = memory_text("%.*s", (int)(colon - path), path);
-    store *s = store_open_read(file, &why);
-    double *k = NULL;
-    if (!s) {
-        input_problem(w->in, at, "cannot read '%s': %s", file, why);
-    } else {
-        k = read_dataset(w, s, file, colon + 1, at, dims);
-        store_close_read(s);
-    }
-    memory_free(file);
+    double *k = read_dataset(w, s, path, name, at, dims);
+    store_close_read(s);
     return k;
 }
 

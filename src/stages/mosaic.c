@@ -8,7 +8,8 @@
 #define PI 3.14159265358979323846
 
 /* --- rings ---------------------------------------------------------------------------------------------------------- */
-double mosaic_density_at(const mosaic_desc *d, double r_deg)
+/* Cells per degree along a line at eccentricity r. */
+static double density_at(const mosaic_desc *d, double r_deg)
 {
     bool outside = d->shape == MOSAIC_CIRCULAR && d->scaling_per_deg > 0 && r_deg > d->fovea_deg;
     return outside ? d->density_per_deg / (1 + d->scaling_per_deg * (r_deg - d->fovea_deg)) : d->density_per_deg;
@@ -24,7 +25,7 @@ static double ring_radius(const mosaic_desc *d, int64_t n)
 
 static int64_t ring_count(const mosaic_desc *d, double r_deg)
 {
-    return r_deg == 0 ? 1 : (int64_t)floor(2 * PI * mosaic_density_at(d, r_deg) * r_deg);
+    return r_deg == 0 ? 1 : (int64_t)floor(2 * PI * density_at(d, r_deg) * r_deg);
 }
 
 /* --- lattices ------------------------------------------------------------------------------------------------------- */
@@ -105,7 +106,7 @@ static void jitter(const mosaic_desc *d, mosaic *m)
 {
     for (int64_t i = 0; i < m->ncell; i++) {
         random_block b = random_bits(d->seed, RANDOM_MOSAIC, (uint64_t)i, d->number, 0);
-        double local = d->density_per_deg / mosaic_density_at(d, hypot(m->x_deg[i], m->y_deg[i]));
+        double local = d->density_per_deg / density_at(d, hypot(m->x_deg[i], m->y_deg[i]));
         double radius = d->jitter_deg * local * sqrt(-2 * log(random_unit(b.v[0]))), angle = 2 * PI * random_unit(b.v[1]);
         m->x_deg[i] += radius * cos(angle);
         m->y_deg[i] += radius * sin(angle);

@@ -30,7 +30,4 @@ typedef struct mosaic {
 int64_t mosaic_count(const mosaic_desc *d);
 mosaic mosaic_place(const mosaic_desc *d);
 void mosaic_free(mosaic *m);
-
-/* Cells per degree along a line at eccentricity r. */
-double mosaic_density_at(const mosaic_desc *d, double r_deg);
 #endif

@@ -1,26 +1,20 @@
 /* neuron.c - what the stages of point neurons and sensors share. */
 #include "stages/neuron.h"
 
-#include <string.h>
-
-#include "base/error.h"
 #include "base/memory.h"
 
-neuron *neuron_plan(const stage_world *w, const stage_input *in, const neuron_desc *d, const double value[], const neuron_param param[],
+neuron *neuron_plan(const stage_world *w, const stage_input *in, const neuron_desc *d, const double value[], const key_spec key[], int npositive,
                     stage_plan *plan)
 {
     neuron_shape shape = neuron_look(d);
     neuron *o = MEMORY_NEW(neuron, 1);
     o->cells = in->cells;
-    int nnet = w->nnet > 0 ? w->nnet : 1;
-    o->of = MEMORY_NEW(neuron_desc, nnet);
+    o->of = MEMORY_NEW(neuron_desc, w->nnet);
     for (int k = 0; k < shape.npar; k++) {
-        const neuron_param *p = &param[k];
         o->value[k] = value[k];
-        plan->param[plan->nparam++] =
-            (stage_param){.name = p->name, .unit = p->unit, .n = 1, .start = &o->value[k], .min = p->min, .max = p->max, .map = p->map};
+        stage_add_number(plan, &key[k], &o->value[k], k < npositive ? PARAM_POSITIVE : PARAM_FREE);
     }
-    for (int i = 0; i < nnet; i++) {
+    for (int i = 0; i < w->nnet; i++) {
         o->of[i] = *d;
         o->of[i].step_s = w->step_s;
         o->of[i].field_nx = w->grid.nx;
@@ -28,7 +22,6 @@ neuron *neuron_plan(const stage_world *w, const stage_input *in, const neuron_de
         neuron_set(o, NULL, i, o->value);
     }
     plan->nchan = in->nchan * shape.nout;
-    plan->cells = in->cells;
     plan->tape = w->differentiate ? shape.nstate * in->nchan * stage_plane(in) : 0;
     return o;
 }
@@ -47,17 +40,13 @@ void neuron_set(void *own, backend *be, int network, const double *value)
     }
 }
 
-static const int64_t *ids(const neuron *o, const stage_call *c)
-{
-    return o->cells ? o->cells->id + (int64_t)c->first * o->cells->pad : NULL;
-}
-
 void neuron_forward(void *own, const stage_call *c)
 {
     const neuron *o = own;
     neuron_desc d = o->of[c->network];
     d.random.draw = c->draw;
-    c->be->ops->neuron(c->be, &d, ids(o, c), c->step0, c->nt, c->in[0], c->state[0], c->state_stride, c->out, c->tape, c->tape_stride, c->spikes);
+    c->be->ops->neuron(c->be, &d, stage_ids(o->cells, c), c->step0, c->nt, c->in[0], c->state[0], c->state_stride, c->out, c->tape, c->tape_stride,
+                       c->spikes);
 }
 
 void neuron_backward(void *own, const stage_call *c, const stage_back *b)
@@ -65,8 +54,8 @@ void neuron_backward(void *own, const stage_call *c, const stage_back *b)
     const neuron *o = own;
     neuron_desc d = o->of[c->network];
     d.random.draw = c->draw;
-    c->be->ops->neuron_back(c->be, &d, ids(o, c), c->step0, c->nt, c->in[0], c->tape, c->tape_stride, b->g_out, b->g_state[0], b->g_state_stride,
-                            b->g_in[0], b->g_par, b->g_par_stride);
+    c->be->ops->neuron_back(c->be, &d, stage_ids(o->cells, c), c->step0, c->nt, c->in[0], c->tape, c->tape_stride, b->g_out, b->g_state[0],
+                            b->g_state_stride, b->g_in[0], b->g_par, b->g_par_stride);
 }
 
 void neuron_destroy(void *own, backend *be)

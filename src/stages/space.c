@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/error.h"
 #include "base/memory.h"
 #include "compute/blur.h"
 
@@ -97,12 +96,6 @@ void space_plan(space *sp, const stage_world *w, const space_want *want, const s
              d->sigma_px, info.radius);
 }
 
-void space_add_param(stage_plan *plan, stage_param p)
-{
-    ASSERT(plan->nparam < STAGE_MAX_PARAM);
-    plan->param[plan->nparam++] = p;
-}
-
 stage_param space_positive(const char *name, const char *unit, const double *start)
 {
     enum param_map map = *start > 0 ? PARAM_POSITIVE : PARAM_FREE;
@@ -113,13 +106,13 @@ void space_params(const space *sp, const char *unit, stage_plan *plan)
 {
     if (sp->taps) {
         int side = 2 * sp->desc.taps_radius + 1;
-        space_add_param(plan, (stage_param){.name = "taps", .unit = "", .n = sp->ntap, .ndim = 2, .dims = {side, side}, .start = sp->taps,
+        stage_add_param(plan, (stage_param){.name = "taps", .unit = "", .n = sp->ntap, .ndim = 2, .dims = {side, side}, .start = sp->taps,
                                             .min = -INFINITY, .max = INFINITY});
-        space_add_param(plan, (stage_param){.name = "bias", .unit = unit, .n = 1, .start = &sp->bias, .min = -INFINITY, .max = INFINITY});
+        stage_add_param(plan, (stage_param){.name = "bias", .unit = unit, .n = 1, .start = &sp->bias, .min = -INFINITY, .max = INFINITY});
     } else if (sp->npar > 0) {
         stage_param p = space_positive("sigma", "deg", &sp->sigma_deg);
         p.max = sp->most_deg;
-        space_add_param(plan, p);
+        stage_add_param(plan, p);
     }
 }
 

@@ -47,8 +47,6 @@ int space_nop(const space *sp);
 void space_chain(const space *sp, const double *op, double *g_par);
 void space_destroy(space *sp, backend *be); /* be NULL: was never attached */
 
-/* Appends to plan->param; start lives as long as the stage. */
-void space_add_param(stage_plan *plan, stage_param p);
 /* One positive number; if it starts at 0, its logarithm would not move, and it is free above 0. */
 stage_param space_positive(const char *name, const char *unit, const double *start);
 #endif

@@ -51,13 +51,13 @@ typedef struct stage_world {
     const grid_tile *tile;  /* [nleaf]                                               */
     int max_nt;             /* longest chunk                                         */
     double fovea_deg, scaling_per_deg; /* log-polar scheme; scaling 0: uniform       */
-    int nnet;                          /* networks of this rank: copies of the model with parameters of their own; 1 but in fits of many */
+    int nnet;                          /* networks of this rank, at least 1: copies of the model with parameters of their own */
     const stage_fitted *fitted;        /* [nfitted] */
     int nfitted;
     bool differentiate;                /* backward will be called: write the tape */
 } stage_world;
 
-/* fitted.c: whether a fit changes a parameter, and the largest value it can come to: the fit's maximum or else twice the start; the start if it
+/* plan.c: whether a fit changes a parameter, and the largest value it can come to: the fit's maximum or else twice the start; the start if it
  * is not fitted. */
 bool stage_is_fitted(const stage_world *w, const char *stage, const char *param);
 double stage_most(const stage_world *w, const char *stage, const char *param, double start);
@@ -89,7 +89,8 @@ typedef struct stage_state {
 /* What a stage says it needs, before anything is allocated. */
 typedef struct stage_plan {
     const char *name;          /* given: of the stage; lives as long as the input */
-    int nchan;
+    int nin;                   /* given */
+    int nchan;                 /* these three are given as those of the first input, for a stage that keeps them */
     const population *cells;   /* NULL: a map */
     const char *unit;          /* of the output */
     double rest;               /* value of the output before step 0, as delayed consumers see it */
@@ -119,6 +120,14 @@ typedef struct stage_plan {
     double bytes_scratch;      /* of each thread, shared by all stages */
     char note[160];            /* what was chosen, for plan and log: "separable Gaussian, 13 taps" */
 } stage_plan;
+
+/* plan.c: what several stages do when they plan. */
+void stage_add_param(stage_plan *plan, stage_param p);
+/* One number, named and limited as its key; start lives as long as the stage.  Returned to be changed. */
+stage_param *stage_add_number(stage_plan *plan, const key_spec *key, const double *start, enum param_map map);
+/* An output of ny x nx pixels, smaller than the field's tiles: writes plan.tile and its padded shape; a map that is whole so far must be in one tile.
+ * The stage keeps the tiles returned [own leaf]. */
+grid_tile *stage_plan_smaller(stage_plan *plan, const stage_world *w, const stage_input *in, int ny, int nx);
 
 /* Services to stages that couple leaves; collective over ranks. */
 typedef struct stage_services {
@@ -152,6 +161,12 @@ typedef struct stage_call {
     int64_t draw;                   /* number of the batch: random layers draw anew for each */
 } stage_call;
 
+/* Global ids of the cells of a call's leaves; NULL: pixels. */
+static inline const int64_t *stage_ids(const population *cells, const stage_call *c)
+{
+    return cells ? cells->id + (int64_t)c->first * cells->pad : NULL;
+}
+
 /* What the work of a chunk follows from besides a stage's constants, for backend_ops.repeat_begin. */
 enum { STAGE_KEY = 10 };
 static inline void stage_key(const void *own, const stage_call *c, int64_t key[STAGE_KEY])
@@ -172,8 +187,8 @@ typedef struct stage_back {
     int64_t g_state_stride;
     double *g_par;                   /* [leaf] pieces of all values of the stage's parameters in their order, g_par_stride apart; NULL: not wanted */
     int64_t g_par_stride;
-    double *g_rest;                  /* [leaf] pieces of [STAGE_MAX_INPUT], g_rest_stride apart: by the rest values of the inputs, where forward itself
-                                        used them at step 0 */
+    double *g_rest;                  /* [leaf] pieces of [STAGE_MAX_INPUT], g_rest_stride apart: by the rest values of the inputs, where forward
+                                        itself used them at step 0 */
     int64_t g_rest_stride;
 } stage_back;
 
@@ -183,11 +198,11 @@ typedef struct stage_type {
     const key_spec *keys;
     int nkey;
     size_t settings_size;
-    int min_inputs, max_inputs;
+    bool many_inputs;        /* up to STAGE_MAX_INPUT; else one */
     bool wants_cells, wants_map; /* its inputs are populations, or maps; neither: either, as for point and time stages */
     bool long_chunks;        /* works best on many steps at a time */
     /* Sizes and host tables; problems go to world->in at node `at`.  Returns what the stage keeps (host memory), never NULL. */
-    void *(*plan)(const stage_world *world, const void *settings, int nin, const stage_input in[], const input_node *at, stage_plan *plan);
+    void *(*plan)(const stage_world *world, const void *settings, const stage_input in[], const input_node *at, stage_plan *plan);
     void (*attach)(void *own, backend *be, const view in[]); /* builds the backend's plans; in: with the strides of the run */
     /* Takes the values of all parameters of a network, in the order of plan.param: the only place where constants and tables are made of them, called
      * after attach and after every step of a fit.  NULL: the stage has no parameters. */
@@ -195,11 +210,19 @@ typedef struct stage_type {
     /* Rest value of the output (and the second), and the start of each state, from those of the inputs, after set; NULL: as planned, whatever the
      * parameters.  start_back adds its adjoint to g_rest_in and g_value (g_start[k]: summed over the reals of state k). */
     void (*start)(void *own, int network, const double rest_in[], double rest[2], double start[]);
-    void (*start_back)(void *own, int network, const double rest_in[], const double g_rest[2], const double g_start[], double g_rest_in[], double *g_value);
+    void (*start_back)(void *own, int network, const double rest_in[], const double g_rest[2], const double g_start[], double g_rest_in[],
+                       double *g_value);
     void (*forward)(void *own, const stage_call *call);
     void (*backward)(void *own, const stage_call *call, const stage_back *back); /* NULL: no derivative goes through (it is 0: Poisson spikes) */
     void (*destroy)(void *own, backend *be);                 /* be NULL: was never attached */
 } stage_type;
+
+#define STAGE_KEYS(settings_type, table) .keys = table, .nkey = sizeof table / sizeof *table, .settings_size = sizeof(settings_type)
+
+/* start and start_back of a stage that a constant passes unchanged. */
+void stage_pass_rest(void *own, int network, const double rest_in[], double rest[2], double start[]);
+void stage_pass_rest_back(void *own, int network, const double rest_in[], const double g_rest[2], const double g_start[], double g_rest_in[],
+                          double *g_value);
 
 extern const stage_type *const stage_list[];
 extern const int stage_count;

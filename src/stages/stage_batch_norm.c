@@ -64,7 +64,7 @@ static void plan_params(own *o, const stage_input *in, stage_plan *plan)
         p.dims[0] = in->nchan;
         p.dims[1] = !unit ? 0 : in->cells ? o->table.chan : o->table.chan / o->table.row;
         p.dims[2] = unit && !in->cells ? o->table.row : 0;
-        plan->param[plan->nparam++] = p;
+        stage_add_param(plan, p);
     }
 }
 
@@ -78,10 +78,9 @@ static double rest_of(const own *o, const double *value, double x, double *by_x,
     return sign * scale * r * d + value[SHIFT * o->n];
 }
 
-static void *batch_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *batch_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     own *o = MEMORY_NEW(own, 1);
-    (void)nin;
     o->world = w;
     o->s = *(const settings *)s_;
     int64_t ny = in[0].cells ? 1 : in[0].tile ? in[0].pad_ny : w->grid.ny;
@@ -106,8 +105,6 @@ static void *batch_plan(const stage_world *w, const void *s_, int nin, const sta
         plan->bytes_held = (double)o->n * (2 * (w->nleaf + 2) * sizeof(double) + NLINE * sizeof(real));
     }
     plan->bytes_held += (double)o->n * (NPARAM * (w->nnet + 1) * sizeof(double) + w->nnet * (OFFSET + 1) * sizeof(real));
-    plan->nchan = in[0].nchan;
-    plan->cells = in[0].cells;
     plan->unit = "1";
     double by[2];
     plan->rest = rest_of(o, o->start, in[0].rest, &by[0], &by[1]);
@@ -377,11 +374,7 @@ const stage_type stage_batch_norm = {
             "  A fit may change scale and shift; mean and variance are kept with its results.  Before step 0 the running statistics hold,\n"
             "  in training too.  positive_scale: |scale| in place of scale (Maheswaranathan et al. 2023).  A network with this stage cannot\n"
             "  be one of several (fit.networks).",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = batch_plan,
     .set = set,
     .start = start,

@@ -19,15 +19,12 @@ typedef struct own {
     double *g_op; /* [own leaf][space_nop] derivatives as the op gives them */
 } own;
 
-static void *blur_stage_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *blur_stage_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const settings *s = s_;
-    (void)nin;
     own *o = MEMORY_NEW(own, 1);
-    plan->nchan = in[0].nchan;
     plan->rest = in[0].rest;
     plan->rest_varies = in[0].rest_varies;
-    plan->unit = in[0].unit;
     space_want want = space_wants(w, plan, s->sigma_deg);
     space_plan(&o->space, w, &want, &s->space, at, plan);
     space_params(&o->space, plan->unit, plan);
@@ -107,11 +104,7 @@ const stage_type stage_blur = {
             "  outside is that beyond 4 sigma, and normalised; pixels at the border of the field go on for ever outside.\n"
             "  log-polar: sigma(r) = sigma (1 + scaling (r - fovea_radius)) beyond fovea_radius.\n"
             "  A fit may change sigma, or every tap (`taps`, which start as the method's own) and a `bias`.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .wants_map = true,
     .plan = blur_stage_plan,
     .attach = attach,

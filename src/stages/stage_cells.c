@@ -31,6 +31,8 @@ static const key_spec keys[] = {
     {"label", KEY_TEXT, NULL, "", 0, 0, NULL, "cell type, kept in the result", offsetof(settings, label), 0, 0},
 };
 
+enum { CORNERS = 4 }; /* pixels that a cell samples */
+
 typedef struct own {
     population cells;
     mosaic place;
@@ -87,10 +89,9 @@ static void deal_to_leaves(own *o)
     o->cells.tile = o->tile;
 }
 
-static void *cells_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *cells_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const settings *s = s_;
-    (void)nin;
     own *o = MEMORY_NEW(own, 1);
     o->world = w;
     double field_x = w->grid.nx / w->pixels_per_deg, field_y = w->grid.ny / w->pixels_per_deg;
@@ -130,11 +131,10 @@ static void *cells_plan(const stage_world *w, const void *s_, int nin, const sta
     o->cells.label = s->label ? s->label : "";
     plan->nchan = 1;
     plan->cells = &o->cells;
-    plan->unit = in[0].unit;
     plan->rest = in[0].rest;
     plan->halo[0] = 1; /* the neighbour below and right */
     plan->flop = 7;
-    enum { CORNERS = 4 }; /* positions of all cells, ids and sampling table of this rank's */
+    /* positions of all cells, ids and sampling table of this rank's */
     plan->bytes_held =
         2.0 * sizeof(double) * (double)n + (double)w->nleaf * o->cells.pad * (sizeof(int64_t) + CORNERS * (sizeof(int32_t) + sizeof(real)));
     snprintf(plan->note, sizeof plan->note, "%lld cells, at most %d a leaf", (long long)o->place.ncell, o->cells.pad);
@@ -145,7 +145,6 @@ static void attach(void *own_, backend *be, const view in[])
 {
     own *o = own_;
     const stage_world *w = o->world;
-    enum { CORNERS = 4 };
     int pad = o->cells.pad;
     int64_t n = (int64_t)w->nleaf * pad * CORNERS;
     int32_t *offset = MEMORY_NEW(int32_t, n);
@@ -184,25 +183,6 @@ static void backward(void *own_, const stage_call *c, const stage_back *b)
     }
 }
 
-static void start(void *own_, int network, const double rest_in[], double rest[2], double state[])
-{
-    (void)own_;
-    (void)network;
-    (void)state;
-    rest[0] = rest_in[0];
-}
-
-static void start_back(void *own_, int network, const double rest_in[], const double g_rest[2], const double g_start[], double g_rest_in[],
-                       double *g_value)
-{
-    (void)own_;
-    (void)network;
-    (void)rest_in;
-    (void)g_start;
-    (void)g_value;
-    g_rest_in[0] += g_rest[0];
-}
-
 static void destroy(void *own_, backend *be)
 {
     own *o = own_;
@@ -223,16 +203,12 @@ const stage_type stage_cells = {
     .text =
         "  square: density cells a degree along rows and columns; hexagonal: as many to a square degree; circular: rings, with a density that falls\n"
         "  with eccentricity under scheme: log-polar.  Ids count from 0 in the order of the mosaic.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .wants_map = true,
     .plan = cells_plan,
     .attach = attach,
-    .start = start,
-    .start_back = start_back,
+    .start = stage_pass_rest,
+    .start_back = stage_pass_rest_back,
     .forward = forward,
     .backward = backward,
     .destroy = destroy,

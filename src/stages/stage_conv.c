@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/error.h"
 #include "base/memory.h"
 #include "compute/conv.h"
 #include "stages/kernel.h"
@@ -100,13 +99,12 @@ static void plan_rest(const own *o, const stage_world *w, const stage_input *in,
 
 static void plan_params(own *o, const int64_t d[5], stage_plan *plan)
 {
-    plan->param[plan->nparam++] = (stage_param){.name = "kernel", .unit = "", .n = conv_kernel_reals(&o->desc), .ndim = 5,
-                                                .dims = {d[0], d[1], d[2], d[3], d[4]}, .start = o->first, .min = -INFINITY, .max = INFINITY,
-                                                .map = PARAM_FREE};
+    int64_t nkernel = conv_kernel_reals(&o->desc);
+    stage_add_param(plan, (stage_param){.name = "kernel", .unit = "", .n = nkernel, .ndim = 5, .dims = {d[0], d[1], d[2], d[3], d[4]},
+                                        .start = o->first, .min = -INFINITY, .max = INFINITY});
     if (o->desc.bias) {
-        plan->param[plan->nparam++] = (stage_param){.name = "bias", .unit = plan->unit, .n = d[0], .ndim = 1, .dims = {d[0]},
-                                                    .start = o->first + conv_kernel_reals(&o->desc), .min = -INFINITY, .max = INFINITY,
-                                                    .map = PARAM_FREE};
+        stage_add_param(plan, (stage_param){.name = "bias", .unit = plan->unit, .n = d[0], .ndim = 1, .dims = {d[0]}, .start = o->first + nkernel,
+                                            .min = -INFINITY, .max = INFINITY});
     }
 }
 
@@ -114,16 +112,7 @@ static void plan_params(own *o, const int64_t d[5], stage_plan *plan)
 static void plan_valid(own *o, const stage_world *w, const stage_input *in, stage_plan *plan)
 {
     o->valid = true;
-    plan->whole_field = !in->tile;
-    plan->pad_ny = in->pad_ny - o->desc.ky + 1 > 0 ? in->pad_ny - o->desc.ky + 1 : 1;
-    plan->pad_nx = in->pad_nx - o->desc.kx + 1 > 0 ? in->pad_nx - o->desc.kx + 1 : 1;
-    o->tile = MEMORY_NEW(grid_tile, w->nleaf);
-    for (int l = 0; l < w->nleaf; l++) {
-        o->tile[l] = in->tile ? in->tile[l] : w->tile[l];
-        o->tile[l].ny = plan->pad_ny;
-        o->tile[l].nx = plan->pad_nx;
-    }
-    plan->tile = o->tile;
+    o->tile = stage_plan_smaller(plan, w, in, in->pad_ny - o->desc.ky + 1, in->pad_nx - o->desc.kx + 1);
     o->desc.tile_ny = plan->pad_ny;
     o->desc.tile_nx = plan->pad_nx;
 }
@@ -182,7 +171,6 @@ static void *plan_stage(const stage_world *w, const settings *s, const stage_inp
         memcpy(o->value + n * o->nvalue, o->first, (size_t)o->nvalue * sizeof(double));
     }
     plan->nchan = (int)d[0];
-    plan->unit = in->unit;
     plan->past_zero = s->start == ZERO;
     plan->wants_rest = s->start == REST && d[2] > 1;
     plan->past_first_frame = s->start == FIRST_FRAME;
@@ -199,17 +187,15 @@ static void *plan_stage(const stage_world *w, const settings *s, const stage_inp
     return o;
 }
 
-static void *conv_stage_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *conv_stage_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const settings *s = s_;
-    (void)nin;
     return plan_stage(w, s, &in[0], s->region == 1, at, plan);
 }
 
-static void *dense_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *dense_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     settings s = *(const settings *)s_;
-    (void)nin;
     s.groups = 1;
     if (!s.kernel.path) {
         s.kernel.nsize = 3;
@@ -371,6 +357,10 @@ static void destroy(void *own_, backend *be)
     memory_free(o);
 }
 
+#define CONV_STAGE                                                                                                                                   \
+    .wants_map = true, .long_chunks = true, .attach = attach, .set = set, .start = start, .start_back = start_back, .forward = forward,              \
+    .backward = backward, .destroy = destroy
+
 const stage_type stage_conv = {
     .name = "conv",
     .help = "convolution with any kernel in space and time, or a bank of kernels",
@@ -379,21 +369,9 @@ const stage_type stage_conv = {
             "  Algorithms: fft (one 2-D FFT a frame, lags summed in the frequency domain), separable (low-rank kernels), direct, window (small\n"
             "  maps: the direct sum, many steps at a time).  Parameters: kernel [out][in/groups][t][y][x], bias [out].\n"
             KERNEL_SHAPES_TEXT,
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .wants_map = true,
-    .long_chunks = true,
+    STAGE_KEYS(settings, keys),
+    CONV_STAGE,
     .plan = conv_stage_plan,
-    .attach = attach,
-    .set = set,
-    .start = start,
-    .start_back = start_back,
-    .forward = forward,
-    .backward = backward,
-    .destroy = destroy,
 };
 
 const stage_type stage_dense = {
@@ -402,19 +380,7 @@ const stage_type stage_dense = {
     .text = "  y_o[t] = b_o + sum over c, k, j, i of K[o,c,k,j,i] x_c[t-k, ny-1-j, nx-1-i]:  conv, region: valid, with a kernel as large as the\n"
             "  map; the output is a map of one pixel.  Parameters: kernel [out][in][t][y][x] (an impulse response: the profile turned over),\n"
             "  bias [out].",
-    .keys = dense_keys,
-    .nkey = sizeof dense_keys / sizeof *dense_keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
-    .wants_map = true,
-    .long_chunks = true,
+    STAGE_KEYS(settings, dense_keys),
+    CONV_STAGE,
     .plan = dense_plan,
-    .attach = attach,
-    .set = set,
-    .start = start,
-    .start_back = start_back,
-    .forward = forward,
-    .backward = backward,
-    .destroy = destroy,
 };

@@ -36,27 +36,20 @@ typedef struct own {
 /* NULL with problems. */
 static double *read_map(const stage_world *w, const char *path, const input_node *at, int64_t ny, int64_t nx)
 {
-    const char *colon = strrchr(path, ':'), *why = NULL;
-    if (!colon || colon[1] != '/') {
-        input_problem(w->in, at, "'%s' names no dataset; write FILE.h5:/dataset", path);
+    const char *name, *why;
+    store *s = store_open_inside(path, &name, &why);
+    if (!s) {
+        input_problem(w->in, at, "cannot read '%s': %s", path, why);
         return NULL;
     }
-    char *file = memory_text("%.*s", (int)(colon - path), path);
-    store *s = store_open_read(file, &why);
-    double *map = NULL;
-    if (!s) {
-        input_problem(w->in, at, "cannot read '%s': %s", file, why);
-    } else {
-        store_info info = store_look(s, colon + 1);
-        map = MEMORY_NEW(double, ny *nx);
-        if (!info.found || info.rank != 2 || info.dims[0] != ny || info.dims[1] != nx || !store_read(s, colon + 1, STORE_F64, NULL, NULL, map)) {
-            input_problem(w->in, at, "'%s' has no dataset '%s' of %lld x %lld numbers, [y][x]", file, colon + 1, (long long)ny, (long long)nx);
-            memory_free(map);
-            map = NULL;
-        }
-        store_close_read(s);
+    store_info info = store_look(s, name);
+    double *map = MEMORY_NEW(double, ny *nx);
+    if (!info.found || info.rank != 2 || info.dims[0] != ny || info.dims[1] != nx || !store_read(s, name, STORE_F64, NULL, NULL, map)) {
+        input_problem(w->in, at, "'%s' is no dataset of %lld x %lld numbers, [y][x]", path, (long long)ny, (long long)nx);
+        memory_free(map);
+        map = NULL;
     }
-    memory_free(file);
+    store_close_read(s);
     return map;
 }
 
@@ -86,16 +79,12 @@ static int64_t plan_map(own *o, const stage_world *w, const stage_input *in, con
     return (int64_t)most;
 }
 
-static void *delay_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *delay_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     own *o = MEMORY_NEW(own, 1);
-    (void)nin;
     o->world = w;
     o->s = *(const settings *)s_;
     int64_t most = o->s.steps + (o->s.map ? plan_map(o, w, &in[0], input_child(at, "map")) : 0);
-    plan->nchan = in[0].nchan;
-    plan->cells = in[0].cells;
-    plan->unit = in[0].unit;
     plan->rest = o->s.start == REST ? in[0].rest : 0;
     plan->rest_varies = in[0].rest_varies && o->s.start == REST;
     plan->wants_rest = o->s.start == REST && most > 0;
@@ -221,11 +210,7 @@ const stage_type stage_delay = {
     .help = "the input some steps later",
     .text = "  y_t = x_(t - steps - map).  Any link between stages may have a delay too (key `delay`); a stage of its own can be recorded and has a "
             "start.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = delay_plan,
     .attach = attach,
     .start = start,

@@ -1,6 +1,4 @@
 /* stage_excitable.c - membranes that make their own action potentials: FitzHugh-Nagumo and Hodgkin-Huxley. */
-#include <math.h>
-
 #include "compute/cellmath_neuron.h"
 #include "stages/neuron.h"
 
@@ -15,9 +13,6 @@ typedef struct fitzhugh_nagumo_settings {
     int64_t substeps;
 } fitzhugh_nagumo_settings;
 
-static const neuron_param fitzhugh_nagumo_params[] = {
-    {"a", "", -1e6, 1e6, PARAM_FREE}, {"b", "", -1e6, 1e6, PARAM_FREE}, {"rate", "", -1e6, 1e6, PARAM_FREE}};
-
 static const key_spec fitzhugh_nagumo_keys[] = {
     {"a", KEY_REAL, "", "0.7", -1e6, 1e6, NULL, "offset of w", offsetof(fitzhugh_nagumo_settings, value[0]), 0, 0},
     {"b", KEY_REAL, "", "0.8", -1e6, 1e6, NULL, "decay of w", offsetof(fitzhugh_nagumo_settings, value[1]), 0, 0},
@@ -25,13 +20,12 @@ static const key_spec fitzhugh_nagumo_keys[] = {
     {"substeps", KEY_INT, NULL, "10", 1, NEURON_MOST_SUB, NULL, "Euler steps within a step", offsetof(fitzhugh_nagumo_settings, substeps), 0, 0},
 };
 
-static void *fitzhugh_nagumo_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *fitzhugh_nagumo_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const fitzhugh_nagumo_settings *s = s_;
     neuron_desc d = euler(w, NEURON_FITZHUGH_NAGUMO, s->substeps);
-    (void)nin;
     (void)at;
-    neuron *o = neuron_plan(w, &in[0], &d, s->value, fitzhugh_nagumo_params, plan);
+    neuron *o = neuron_plan(w, &in[0], &d, s->value, fitzhugh_nagumo_keys, 0, plan);
     plan->unit = "1";
     plan->flop = 14.0 * (double)s->substeps;
     neuron_add_state(&in[0], "v", "1", 0, plan);
@@ -45,20 +39,13 @@ const stage_type stage_fitzhugh_nagumo = {
     .text = "  v' = v - v^3/3 - w + I,  w' = rate (v - a - b w), time in ms; output v.  Starts at v = w = 0.  FitzHugh, Biophys. J. 1:445, 1961, "
             "with the signs\n"
             "  of Convis 0.6.4.2 (the textbook's v + a is a: -0.7), without its noise.",
-    .keys = fitzhugh_nagumo_keys,
-    .nkey = sizeof fitzhugh_nagumo_keys / sizeof *fitzhugh_nagumo_keys,
-    .settings_size = sizeof(fitzhugh_nagumo_settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(fitzhugh_nagumo_settings, fitzhugh_nagumo_keys),
     .plan = fitzhugh_nagumo_plan,
-    .set = neuron_set,
-    .forward = neuron_forward,
-    .backward = neuron_backward,
-    .destroy = neuron_destroy,
+    NEURON_STAGE,
 };
 
 /* --- Hodgkin-Huxley --------------------------------------------------------------------------------------------------------- */
-enum { CLOSED, STEADY };
+enum { CLOSED, STEADY, NPOSITIVE = 4 /* conductances and capacitance */ };
 
 typedef struct hodgkin_huxley_settings {
     double value[7];
@@ -66,20 +53,8 @@ typedef struct hodgkin_huxley_settings {
     int start;
 } hodgkin_huxley_settings;
 
-static const neuron_param hodgkin_huxley_params[] = {
-    {"potassium", "", 0, 1e6, PARAM_POSITIVE},
-    {"sodium", "", 0, 1e6, PARAM_POSITIVE},
-    {"leak", "", 0, 1e6, PARAM_POSITIVE},
-    {"capacitance", "", 1e-6, 1e6, PARAM_POSITIVE},
-    {"potassium_reversal", "", -1e6, 1e6, PARAM_FREE},
-    {"sodium_reversal", "", -1e6, 1e6, PARAM_FREE},
-    {"leak_reversal", "", -1e6, 1e6, PARAM_FREE},
-};
-
 #define CHANNEL(i, name, fallback, low, help)                                                                                                        \
-    {                                                                                                                                                \
-        name, KEY_REAL, "", fallback, low, 1e6, NULL, help, offsetof(hodgkin_huxley_settings, value[i]), 0, 0                                        \
-    }
+    {name, KEY_REAL, "", fallback, low, 1e6, NULL, help, offsetof(hodgkin_huxley_settings, value[i]), 0, 0}
 static const key_spec hodgkin_huxley_keys[] = {
     CHANNEL(0, "potassium", "36", 0, "gK: greatest conductance, mS/cm2"),
     CHANNEL(1, "sodium", "120", 0, "gNa: greatest conductance, mS/cm2"),
@@ -94,15 +69,14 @@ static const key_spec hodgkin_huxley_keys[] = {
      offsetof(hodgkin_huxley_settings, substeps), 0, 0},
 };
 
-static void *hodgkin_huxley_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *hodgkin_huxley_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const hodgkin_huxley_settings *s = s_;
     neuron_desc d = euler(w, NEURON_HODGKIN_HUXLEY, s->substeps);
     hodgkin_huxley_rates r = cell_hodgkin_huxley_rates(0);
     double open = s->start == STEADY ? 1 : 0;
-    (void)nin;
     (void)at;
-    neuron *o = neuron_plan(w, &in[0], &d, s->value, hodgkin_huxley_params, plan);
+    neuron *o = neuron_plan(w, &in[0], &d, s->value, hodgkin_huxley_keys, NPOSITIVE, plan);
     plan->unit = "mV";
     plan->flop = 120.0 * (double)s->substeps;
     neuron_add_state(&in[0], "v", "mV", 0, plan);
@@ -119,14 +93,7 @@ const stage_type stage_hodgkin_huxley = {
             "  z' = a_z (1 - z) - b_z z:  a_n = 0.01 (10-v)/(exp((10-v)/10) - 1), b_n = 0.125 exp(-v/80),  a_m = 0.1 (25-v)/(exp((25-v)/10) - 1),\n"
             "  b_m = 4 exp(-v/18),  a_h = 0.07 exp(-v/20), b_h = 1/(exp((30-v)/10) + 1).  Hodgkin & Huxley, J. Physiol. 117:500, 1952.\n"
             "  As Convis 0.6.4.2 without its noise, and finite at v = 10 and 25 mV.",
-    .keys = hodgkin_huxley_keys,
-    .nkey = sizeof hodgkin_huxley_keys / sizeof *hodgkin_huxley_keys,
-    .settings_size = sizeof(hodgkin_huxley_settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(hodgkin_huxley_settings, hodgkin_huxley_keys),
     .plan = hodgkin_huxley_plan,
-    .set = neuron_set,
-    .forward = neuron_forward,
-    .backward = neuron_backward,
-    .destroy = neuron_destroy,
+    NEURON_STAGE,
 };

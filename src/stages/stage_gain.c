@@ -13,10 +13,9 @@ static const key_spec keys[] = {
      offsetof(settings, each_channel), 0, 0},
 };
 
-static void *gain_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *gain_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const settings *s = s_;
-    (void)nin;
     (void)at;
     point *o = point_plan(w, in, MAP_LINEAR, s->each_channel, plan);
     point_param(o, plan, 0, &keys[0], s->scale, PARAM_FREE);
@@ -29,17 +28,7 @@ const stage_type stage_gain = {
     .name = "gain",
     .help = "factor and offset",
     .text = "  y = scale x + offset",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = gain_plan,
-    .attach = point_attach,
-    .set = point_set,
-    .start = point_start,
-    .start_back = point_start_back,
-    .forward = point_forward,
-    .backward = point_backward,
-    .destroy = point_destroy,
+    POINT_STAGE,
 };

@@ -63,7 +63,7 @@ static void plan_params(own *o, const settings *s, stage_plan *plan)
     memcpy(o->value, start, sizeof start);
     for (int i = 0; i < NPARAM; i++) {
         const char *own_name = i == TAU && s->form == CONVIS ? "convis_tau" : name[i];
-        space_add_param(plan, space_positive(own_name, i == TAU ? "s" : "Hz", &o->value[i]));
+        stage_add_param(plan, space_positive(own_name, i == TAU ? "s" : "Hz", &o->value[i]));
     }
     space_params(&o->space, "Hz", plan);
 }
@@ -89,10 +89,9 @@ static void plan_memory(own *o, const stage_world *w, stage_plan *plan)
     }
 }
 
-static void *gain_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *gain_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const settings *s = s_;
-    (void)nin;
     own *o = MEMORY_NEW(own, 1);
     o->form = s->form;
     o->step_s = w->step_s;
@@ -409,11 +408,7 @@ const stage_type stage_gain_control = {
             "  V and A are 0 before step 0 (form convis: A is 1).\n"
             "  A fit may change gain, leak, feedback, tau (form convis: `convis_tau`, the 5 s that it computes with) and sigma, or every tap of\n"
             "  the pool (`taps`, which start as the method's own) and a `bias`.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .wants_map = true,
     .plan = gain_plan,
     .attach = attach,

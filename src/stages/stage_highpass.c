@@ -157,15 +157,11 @@ static double tap_sum(const own *o, const double *value)
 }
 
 /* --- both ----------------------------------------------------------------------------------------------------------------- */
-static void *highpass_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *highpass_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
-    (void)nin;
     own *o = MEMORY_NEW(own, 1);
     o->world = w;
     o->s = *(const settings *)s_;
-    plan->nchan = in[0].nchan;
-    plan->cells = in[0].cells;
-    plan->unit = in[0].unit;
     plan->wants_rest = o->s.start == REST;
     if (o->s.form == FIR && in[0].cells) {
         input_problem(w->in, at, "form: fir works on maps, not on cells");
@@ -176,22 +172,12 @@ static void *highpass_plan(const stage_world *w, const void *s_, int nin, const 
         plan_recursive(o, w, &in[0], plan);
     }
     if (o->free_taps) {
-        plan->param[plan->nparam++] = (stage_param){.name = "taps",
-                                                    .unit = "",
-                                                    .n = o->ntap,
-                                                    .ndim = 1,
-                                                    .dims = {o->ntap},
-                                                    .start = o->start,
-                                                    .min = -INFINITY,
-                                                    .max = INFINITY,
-                                                    .map = PARAM_FREE};
-        plan->param[plan->nparam++] =
-            (stage_param){.name = "bias", .unit = in[0].unit, .n = 1, .start = &o->no_bias, .min = -INFINITY, .max = INFINITY, .map = PARAM_FREE};
+        stage_add_param(plan, (stage_param){.name = "taps", .unit = "", .n = o->ntap, .ndim = 1, .dims = {o->ntap}, .start = o->start,
+                                            .min = -INFINITY, .max = INFINITY});
+        stage_add_param(plan, (stage_param){.name = "bias", .unit = in[0].unit, .n = 1, .start = &o->no_bias, .min = -INFINITY, .max = INFINITY});
     } else {
-        plan->param[plan->nparam++] =
-            (stage_param){.name = "tau", .unit = "s", .n = 1, .start = &o->s.tau_s, .min = keys[0].min, .max = keys[0].max, .map = PARAM_POSITIVE};
-        plan->param[plan->nparam++] =
-            (stage_param){.name = "weight", .unit = "", .n = 1, .start = &o->s.weight, .min = keys[1].min, .max = keys[1].max, .map = PARAM_FREE};
+        stage_add_number(plan, &keys[0], &o->s.tau_s, PARAM_POSITIVE);
+        stage_add_number(plan, &keys[1], &o->s.weight, PARAM_FREE);
     }
     o->nvalue = o->free_taps ? o->ntap + 1 : 2;
     o->value = MEMORY_NEW(double, w->nnet * o->nvalue);
@@ -398,11 +384,7 @@ const stage_type stage_highpass = {
     .help = "input minus its exponential low-pass (undershoot, transience)",
     .text = "  y = x - weight LP(x),  LP_t = (1-c) x_t + c LP_(t-1),  c = exp(-dt/tau):  kernel delta - weight exp(-t/tau)/tau of VirtualRetina.\n"
             "  form fir: a fit may change tau and weight, or instead of them all `taps` and a `bias`.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = highpass_plan,
     .attach = attach,
     .set = set,

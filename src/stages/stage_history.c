@@ -106,25 +106,16 @@ static own *common_plan(const stage_world *w, const settings *s, const stage_inp
                           .algorithm = CONV_DIRECT,
                           .differentiate = w->differentiate};
     plan->nchan = 1;
-    plan->cells = in[0].cells;
     plan->unit = "1";
     plan->flop = 2.0 * o->nchan * o->ntap;
-    plan->param[plan->nparam++] = (stage_param){.name = "weights",
-                                                .unit = "1",
-                                                .n = nweight,
-                                                .ndim = 2,
-                                                .dims = {o->nchan, o->nbasis},
-                                                .start = o->start,
-                                                .min = -INFINITY,
-                                                .max = INFINITY,
-                                                .map = PARAM_FREE};
+    stage_add_param(plan, (stage_param){.name = "weights", .unit = "1", .n = nweight, .ndim = 2, .dims = {o->nchan, o->nbasis}, .start = o->start,
+                                        .min = -INFINITY, .max = INFINITY});
     snprintf(plan->note, sizeof plan->note, "%d raised cosines, %d lags", o->nbasis, o->ntap);
     return o;
 }
 
-static void *history_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *history_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
-    (void)nin;
     own *o = common_plan(w, s_, in, at, plan);
     plan->hist[0] = o->ntap;
     plan->past_zero = true;
@@ -134,10 +125,9 @@ static void *history_plan(const stage_world *w, const void *s_, int nin, const s
 static void attach(void *own_, backend *be, const view in[])
 {
     own *o = own_;
-    int nnet = o->world->nnet > 0 ? o->world->nnet : 1;
     (void)in;
-    o->plan = MEMORY_NEW(conv_plan *, nnet);
-    for (int i = 0; i < nnet; i++) {
+    o->plan = MEMORY_NEW(conv_plan *, o->world->nnet);
+    for (int i = 0; i < o->world->nnet; i++) {
         o->plan[i] = be->ops->conv_create(be, &o->desc, o->kernel);
     }
     if (o->world->differentiate) {
@@ -183,8 +173,7 @@ static void backward(void *own_, const stage_call *c, const stage_back *b)
 static void destroy(void *own_, backend *be)
 {
     own *o = own_;
-    int nnet = o->world->nnet > 0 ? o->world->nnet : 1;
-    for (int i = 0; be && o->plan && i < nnet; i++) {
+    for (int i = 0; be && o->plan && i < o->world->nnet; i++) {
         be->ops->conv_destroy(be, o->plan[i]);
     }
     memory_free(o->plan);
@@ -204,11 +193,7 @@ const stage_type stage_history = {
             "  (Pillow et al., Nature 454:995, 2008).  Each pixel or cell has its own past (a history filter); the channels are mixed (coupling of "
             "cells that\n"
             "  were recorded together).  The counts are an input; for cells that feed back what they fire themselves see glm.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = history_plan,
     .attach = attach,
     .set = set,
@@ -218,9 +203,8 @@ const stage_type stage_history = {
 };
 
 /* --- glm: the same filter on what the cell itself has fired -------------------------------------------------------------------------- */
-static void *glm_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *glm_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
-    (void)nin;
     if (in[0].nchan != 1) {
         input_problem(w->in, at, "glm takes one channel; '%s' has %d", in[0].name, in[0].nchan);
     }
@@ -261,7 +245,7 @@ static void glm_forward(void *own_, const stage_call *c)
     view filtered = view_of_leaf(o->filtered, c->first, c->nleaf), sum = view_of_leaf(o->sum, c->first, c->nleaf);
     neuron_desc d = o->poisson;
     d.random.draw = c->draw;
-    const int64_t *id = o->cells ? o->cells->id + (int64_t)c->first * o->cells->pad : NULL;
+    const int64_t *id = stage_ids(o->cells, c);
     for (int l = 0; l < c->nleaf; l++) { /* the filter gives frame t itself the weight 0: let a number stand there */
         ops->fill(c->be, c->out.at + l * c->out.leaf_stride - c->out.halo * (c->out.row_stride + 1), 0, c->nt * c->out.frame_stride);
     }
@@ -293,11 +277,7 @@ const stage_type stage_glm = {
             "them.\n"
             "  For simulation with fitted weights: fit with a history stage whose input are the recorded counts, an exponential and a Poisson loss.\n"
             "  No derivative goes through.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = glm_plan,
     .attach = glm_attach,
     .set = set,

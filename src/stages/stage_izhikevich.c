@@ -1,16 +1,10 @@
 /* stage_izhikevich.c - the simple model of spiking neurons, with its named behaviours. */
-#include <math.h>
 #include <stdio.h>
 
 #include "compute/cellmath_neuron.h"
 #include "stages/neuron.h"
 
 enum { NPAR = 7 };
-static const neuron_param params[NPAR] = {
-    {"a", "", -1e6, 1e6, PARAM_FREE},        {"b", "", -1e6, 1e6, PARAM_FREE},         {"c", "", -1e6, 1e6, PARAM_FREE},
-    {"d", "", -1e6, 1e6, PARAM_FREE},        {"threshold", "", -1e6, 1e6, PARAM_FREE}, {"linear", "", -1e6, 1e6, PARAM_FREE},
-    {"constant", "", -1e6, 1e6, PARAM_FREE},
-};
 
 /* a, b, c, d, k, j: Izhikevich, IEEE Trans. Neural Netw. 15:1063, 2004, fig. 1, and the script that draws it. */
 #define PRESETS                                                                                                                                      \
@@ -33,9 +27,7 @@ typedef struct settings {
 } settings;
 
 #define GIVEN(i, name, help)                                                                                                                         \
-    {                                                                                                                                                \
-        name, KEY_REALS, "", "", -1e6, 1e6, NULL, help, offsetof(settings, given[i]), offsetof(settings, ngiven[i]), 1                               \
-    }
+    {name, KEY_REALS, "", "", -1e6, 1e6, NULL, help, offsetof(settings, given[i]), offsetof(settings, ngiven[i]), 1}
 static const key_spec keys[] = {
     {"preset", KEY_WORD, NULL, "tonic_spiking", 0, 0, PRESETS, "behaviour that a, b, c, d, linear and constant give", offsetof(settings, preset), 0,
      0},
@@ -52,12 +44,11 @@ static const key_spec keys[] = {
     NEURON_SURROGATE_KEYS(settings, "", "10"),
 };
 
-static void *izhikevich_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *izhikevich_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const settings *s = s_;
     const double *of = preset[s->preset];
     double value[NPAR] = {of[0], of[1], of[2], of[3], 30, of[4], of[5]};
-    (void)nin;
     for (int k = 0; k < NPAR; k++) {
         value[k] = s->ngiven[k] > 0 ? s->given[k][0] : value[k];
     }
@@ -70,7 +61,7 @@ static void *izhikevich_plan(const stage_world *w, const void *s_, int nin, cons
                      .sub_dt = (real)(1000 * w->step_s / (double)s->substeps),
                      .surrogate = (enum surrogate)s->surrogate,
                      .width = (real)s->width};
-    neuron *o = neuron_plan(w, &in[0], &d, value, params, plan);
+    neuron *o = neuron_plan(w, &in[0], &d, value, keys + 1, 0, plan);
     plan->nchan = s->output == IZHIKEVICH_ALL && in[0].cells ? in[0].nchan : plan->nchan;
     plan->unit = s->output == IZHIKEVICH_V ? "mV" : s->output == IZHIKEVICH_U || s->output == IZHIKEVICH_ALL ? "1" : "spikes";
     plan->rest = s->output == IZHIKEVICH_V ? value[2] : s->output == IZHIKEVICH_U ? value[1] * value[2] : 0;
@@ -117,17 +108,10 @@ const stage_type stage_izhikevich = {
         "  and inhibition_induced_bursting Convis has other numbers, and it has linear 5, constant 140 for all.\n"
         "  Currents to try: 14 tonic_spiking, 0.5 phasic_spiking, 15 tonic_bursting, 0.6 phasic_bursting, 10 mixed_mode, 30 frequency_adaptation,\n"
         "  7 spike_latency, 80 then 75 inhibition_induced." NEURON_SURROGATE_TEXT,
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = izhikevich_plan,
-    .set = neuron_set,
     .start = start,
     .start_back = start_back,
-    .forward = neuron_forward,
-    .backward = neuron_backward,
-    .destroy = neuron_destroy,
+    NEURON_STAGE,
 };
 _Static_assert(NPRESET == 20, "as many as words");

@@ -1,15 +1,9 @@
 /* stage_kinetics.c - the kinetics block of the linear-nonlinear-kinetic model: adaptation by depletion. */
 #include <math.h>
 
-#include "compute/cellmath_neuron.h"
 #include "stages/neuron.h"
 
 enum { KA, KFI, KFR, KSI, KSR, NRATE, RESTING = 0, ACTIVE, FAST, SLOW, NSTATE, REST = 0, ZERO };
-
-static const neuron_param params[NRATE] = {
-    {"ka", "Hz", 1e-6, 1e6, PARAM_POSITIVE},  {"kfi", "Hz", 1e-6, 1e6, PARAM_POSITIVE}, {"kfr", "Hz", 1e-6, 1e6, PARAM_POSITIVE},
-    {"ksi", "Hz", 1e-6, 1e6, PARAM_POSITIVE}, {"ksr", "Hz", 1e-6, 1e6, PARAM_POSITIVE},
-};
 
 typedef struct settings {
     double rate[NRATE];
@@ -18,9 +12,7 @@ typedef struct settings {
 } settings;
 
 #define RATE(i, name, fallback, help)                                                                                                                \
-    {                                                                                                                                                \
-        name, KEY_REAL, "Hz", fallback, 1e-6, 1e6, NULL, help, offsetof(settings, rate[i]), 0, 0                                                     \
-    }
+    {name, KEY_REAL, "Hz", fallback, 1e-6, 1e6, NULL, help, offsetof(settings, rate[i]), 0, 0}
 static const key_spec keys[] = {
     RATE(KA, "ka", "40 Hz", "activation by an input of 1"),
     RATE(KFI, "kfi", "50 Hz", "fast inactivation"),
@@ -87,15 +79,14 @@ static void start_back(void *own, int network, const double rest_in[], const dou
     g_rest_in[0] += rest_in[0] > 0 ? (by_active + by_fast) * k[KA] : 0;
 }
 
-static void *kinetics_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *kinetics_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     static const char *const state[] = {"resting", "active", "fast inactivated", "slow inactivated"};
     const settings *s = s_;
     double first[NSTATE], rest[2] = {0, 0};
-    (void)nin;
     (void)at;
     neuron_desc d = {.kind = NEURON_KINETICS, .form = s->start, .nsub = (int)s->substeps, .sub_dt = (real)(w->step_s / (double)s->substeps)};
-    neuron *o = neuron_plan(w, &in[0], &d, s->rate, params, plan);
+    neuron *o = neuron_plan(w, &in[0], &d, s->rate, keys, NRATE, plan);
     start(o, 0, &in[0].rest, rest, first);
     plan->unit = "1";
     plan->rest = rest[0];
@@ -114,16 +105,9 @@ const stage_type stage_kinetics = {
         "  A fraction of 1 is resting (R), active (A), inactivated (I) or slowly inactivated (J); u >= 0 is the input, as a nonlinearity makes it:\n"
         "  R' = -ka u R + kfr I,  A' = ka u R - kfi A,  I' = kfi A - (kfr + ksi) I + ksr u J,  J' = ksi I - ksr u J;  output A.\n"
         "  Forward Euler: no rate times u may come near 1/dt.  Ozuysal & Baccus, Neuron 73:1002, 2012.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = kinetics_plan,
-    .set = neuron_set,
     .start = start,
     .start_back = start_back,
-    .forward = neuron_forward,
-    .backward = neuron_backward,
-    .destroy = neuron_destroy,
+    NEURON_STAGE,
 };

@@ -61,16 +61,15 @@ static void plan_params(own *o, const stage_world *w, const settings *s, stage_p
         sigma.max = o->space.most_deg / sqrt(w->step_s / s->tau_s);
     }
     if (o->has_sigma) {
-        space_add_param(plan, sigma);
+        stage_add_param(plan, sigma);
     }
-    space_add_param(plan, tau);
-    space_add_param(plan, (stage_param){.name = "gain", .unit = "", .n = 1, .start = &o->value[GAIN], .min = -INFINITY, .max = INFINITY});
+    stage_add_param(plan, tau);
+    stage_add_param(plan, (stage_param){.name = "gain", .unit = "", .n = 1, .start = &o->value[GAIN], .min = -INFINITY, .max = INFINITY});
 }
 
-static void *heat_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *heat_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const settings *s = s_;
-    (void)nin;
     own *o = MEMORY_NEW(own, 1);
     o->step_s = w->step_s;
     o->starts_at_rest = s->start == REST;
@@ -227,11 +226,7 @@ const stage_type stage_leaky_heat = {
     .text =
         "  y_t = G_s ** (gain (1-c) x_t + c y_(t-1)),  c = exp(-dt/tau), s = sigma sqrt(dt/tau):  the kernel G_{sigma sqrt(t/tau)} exp(-t/tau)/tau.\n"
         "  method deriche does not blur at all where s is below 0.1 pixels, as VirtualRetina; gaussian is right at any step.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .wants_map = true,
     .plan = heat_plan,
     .attach = attach,

@@ -1,6 +1,5 @@
 /* stage_lif.c - leaky integrate-and-fire cells: exact and event-driven on a population, and in Euler steps, as Convis has them, on every pixel or
  * cell. */
-#include <math.h>
 #include <stdio.h>
 
 #include "base/memory.h"
@@ -16,20 +15,11 @@ typedef struct settings {
 
 #define LIF_KEYS                                                                                                                                     \
     {"leak", KEY_REAL, "Hz", "50 Hz", 1e-6, 1e6, NULL, "leak conductance g: time constant 1/g", offsetof(settings, leak_hz), 0, 0},                  \
-        {"noise",                                                                                                                                    \
-         KEY_REAL,                                                                                                                                   \
-         "",                                                                                                                                         \
-         "0",                                                                                                                                        \
-         0,                                                                                                                                          \
-         1e6,                                                                                                                                        \
-         NULL,                                                                                                                                       \
-         "standard deviation of the membrane (threshold 1) that the noise current makes",                                                            \
-         offsetof(settings, noise),                                                                                                                  \
-         0,                                                                                                                                          \
-         0},                                                                                                                                         \
-        {"refractory", KEY_REAL, "s", "3 ms", 0, 1000, NULL, "mean time at reset after a spike", offsetof(settings, refractory_s), 0, 0},            \
-        {"refractory_sd", KEY_REAL, "s", "0 s", 0, 1000, NULL, "its standard deviation", offsetof(settings, refractory_sd_s), 0, 0},                 \
-        NEURON_SURROGATE_KEYS(settings, "", "0.3")
+    {"noise", KEY_REAL, "", "0", 0, 1e6, NULL, "standard deviation of the membrane (threshold 1) that the noise current makes",                      \
+     offsetof(settings, noise), 0, 0},                                                                                                               \
+    {"refractory", KEY_REAL, "s", "3 ms", 0, 1000, NULL, "mean time at reset after a spike", offsetof(settings, refractory_s), 0, 0},                \
+    {"refractory_sd", KEY_REAL, "s", "0 s", 0, 1000, NULL, "its standard deviation", offsetof(settings, refractory_sd_s), 0, 0},                     \
+    NEURON_SURROGATE_KEYS(settings, "", "0.3")
 
 static const key_spec lif_keys[] = {
     LIF_KEYS,
@@ -42,10 +32,7 @@ static const key_spec lif_keys[] = {
 };
 
 #define EULER_KEYS                                                                                                                                   \
-    LIF_KEYS,                                                                                                                                        \
-    {                                                                                                                                                \
-        "start_v", KEY_REAL, "", "0.5", -1000, 1, NULL, "V of every pixel at step 0", offsetof(settings, start_v), 0, 0                              \
-    }
+    LIF_KEYS, {"start_v", KEY_REAL, "", "0.5", -1000, 1, NULL, "V of every pixel at step 0", offsetof(settings, start_v), 0, 0}
 
 static const key_spec pixel_keys[] = {
     EULER_KEYS,
@@ -59,11 +46,6 @@ static const key_spec euler_keys[] = {
      offsetof(settings, form), 0, 0},
     {"drive", KEY_WORD, NULL, "per_second", 0, 0, "per_second|per_step", "unit of the input: Hz, or what it adds to V in each step",
      offsetof(settings, drive), 0, 0},
-};
-
-static const neuron_param lif_param[] = {
-    {"leak", "Hz", 1e-6, 1e6, PARAM_POSITIVE},
-    {"noise", "", 0, 1e6, PARAM_FREE},
 };
 
 typedef struct own {
@@ -81,18 +63,16 @@ static void lif_set(void *own_, backend *be, int network, const double *value)
     o->of[network].noise = value[1];
 }
 
-static void *lif_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *lif_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     enum { STATES = 3 };
     const settings *s = s_;
-    (void)nin;
     (void)at;
     own *o = MEMORY_NEW(own, 1);
-    int nnet = w->nnet > 0 ? w->nnet : 1;
-    o->of = MEMORY_NEW(lif_par, nnet);
+    o->of = MEMORY_NEW(lif_par, w->nnet);
     o->value[0] = s->leak_hz;
     o->value[1] = s->noise;
-    for (int i = 0; i < nnet; i++) {
+    for (int i = 0; i < w->nnet; i++) {
         o->of[i] = (lif_par){.step_s = w->step_s,
                              .leak_hz = s->leak_hz,
                              .noise = s->noise,
@@ -105,17 +85,12 @@ static void *lif_plan(const stage_world *w, const void *s_, int nin, const stage
                              .surrogate = (enum surrogate)s->surrogate,
                              .width = s->width};
     }
-    for (int k = 0; k < 2; k++) {
-        const neuron_param *p = &lif_param[k];
-        plan->param[plan->nparam++] =
-            (stage_param){.name = p->name, .unit = p->unit, .n = 1, .start = &o->value[k], .min = p->min, .max = p->max, .map = p->map};
-    }
+    stage_add_number(plan, &lif_keys[0], &o->value[0], PARAM_POSITIVE);
+    stage_add_number(plan, &lif_keys[1], &o->value[1], PARAM_FREE);
     o->random_start = s->random_start;
     o->cells = in[0].cells;
     plan->nchan = 1;
-    plan->cells = in[0].cells;
     plan->unit = "spikes";
-    plan->rest = 0;
     plan->spikes = true;
     plan->state[plan->nstate++] = (stage_state){"V, refractory time, adaptation", "1, s, Hz", (int64_t)STATES * in[0].cells->pad, 0};
     plan->tape = w->differentiate ? (int64_t)STATES * in[0].cells->pad : 0;
@@ -147,7 +122,7 @@ static void lif_forward(void *own_, const stage_call *c)
     }
     lif_par p = o->of[c->network];
     p.random.draw = c->draw;
-    c->be->ops->lif(c->be, &p, c->step0, c->nt, c->in[0], o->cells->id + (int64_t)c->first * o->cells->pad, c->state[0], c->state_stride, c->out,
+    c->be->ops->lif(c->be, &p, c->step0, c->nt, c->in[0], stage_ids(o->cells, c), c->state[0], c->state_stride, c->out,
                     c->tape, c->tape_stride, c->spikes);
 }
 
@@ -156,7 +131,7 @@ static void lif_backward(void *own_, const stage_call *c, const stage_back *b)
     own *o = own_;
     lif_par p = o->of[c->network];
     p.random.draw = c->draw;
-    c->be->ops->lif_back(c->be, &p, c->step0, c->nt, c->in[0], o->cells->id + (int64_t)c->first * o->cells->pad, c->tape, c->tape_stride, b->g_out,
+    c->be->ops->lif_back(c->be, &p, c->step0, c->nt, c->in[0], stage_ids(o->cells, c), c->tape, c->tape_stride, b->g_out,
                          b->g_state[0], b->g_state_stride, b->g_in[0], b->g_par, b->g_par_stride);
 }
 
@@ -177,11 +152,7 @@ const stage_type stage_lif = {
             "(VirtualRetina)." NEURON_SURROGATE_TEXT "\n  The membrane is the one that the step would reach without spikes, E + (V - E) exp(-g t), "
                                                      "t: what the refractory time leaves of the step;\n"
             "  it is the same whatever the number of spikes in the step, and adaptation is held constant.",
-    .keys = lif_keys,
-    .nkey = sizeof lif_keys / sizeof *lif_keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, lif_keys),
     .wants_cells = true,
     .plan = lif_plan,
     .set = lif_set,
@@ -199,7 +170,7 @@ static neuron *euler_plan(const stage_world *w, const settings *s, enum lif_form
     d.par[3] = (real)s->refractory_s;
     d.par[4] = (real)s->refractory_sd_s;
     d.par[5] = (real)(1 / dt_s);
-    neuron *o = neuron_plan(w, in, &d, (double[]){s->leak_hz, s->noise}, lif_param, plan);
+    neuron *o = neuron_plan(w, in, &d, (double[]){s->leak_hz, s->noise}, lif_keys, 1, plan);
     plan->unit = "spikes";
     plan->flop = 12;
     neuron_add_state(in, "V", "1", s->start_v, plan);
@@ -207,19 +178,17 @@ static neuron *euler_plan(const stage_world *w, const settings *s, enum lif_form
     return o;
 }
 
-static void *pixel_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *pixel_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
-    (void)nin;
     if (in[0].nchan != 1) {
         input_problem(w->in, at, "pixel_lif takes one channel; '%s' has %d", in[0].name, in[0].nchan);
     }
     return euler_plan(w, s_, LIF_GANGLION, 0.001, in, plan);
 }
 
-static void *euler_stage_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *euler_stage_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const settings *s = s_;
-    (void)nin;
     (void)at;
     neuron *o = euler_plan(w, s, (enum lif_form)s->form, w->step_s, in, plan);
     plan->spikes = in[0].cells != NULL;
@@ -231,17 +200,10 @@ const stage_type stage_pixel_lif = {
     .help = "Convis' integrate-and-fire on every pixel, in Euler steps of 1 ms",
     .text = "  V' = V + dt (I - g V) + noise sqrt(g dt) N(0,1), dt = 1 ms;  r = r - 1;  V' = 0 while r >= 0.5;  spike at V' > 1: V = 0, r = "
             "refractory/1 ms." NEURON_SURROGATE_TEXT,
-    .keys = pixel_keys,
-    .nkey = sizeof pixel_keys / sizeof *pixel_keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, pixel_keys),
     .wants_map = true,
     .plan = pixel_plan,
-    .set = neuron_set,
-    .forward = neuron_forward,
-    .backward = neuron_backward,
-    .destroy = neuron_destroy,
+    NEURON_STAGE,
 };
 
 const stage_type stage_lif_euler = {
@@ -252,14 +214,7 @@ const stage_type stage_lif_euler = {
             "  refractory (RefractoryLeakyIntegrateAndFireNeuron): r = refractory/dt at a spike; then r = max(r, 0) - 1, V = 0 where r >= 0.5\n"
             "  ganglion (GanglionSpiking, as pixel_lif): r = r - 1 and V' = 0 where r >= 0.5 first; a spike sets r.  One step longer at reset.\n"
             "  Its first two take the input per step (drive: per_step).  Cells: a spike stands in the middle of its step." NEURON_SURROGATE_TEXT,
-    .keys = euler_keys,
-    .nkey = sizeof euler_keys / sizeof *euler_keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, euler_keys),
     .plan = euler_stage_plan,
-    .set = neuron_set,
-    .forward = neuron_forward,
-    .backward = neuron_backward,
-    .destroy = neuron_destroy,
+    NEURON_STAGE,
 };

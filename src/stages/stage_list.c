@@ -3,19 +3,16 @@
 
 #include "stages/stage.h"
 
-extern const stage_type stage_gain, stage_sum, stage_rectify, stage_nonlinearity, stage_naka_rushton,
-    stage_normalise, stage_pool, stage_delay, stage_noise, stage_blur, stage_lowpass, stage_highpass, stage_leaky_heat, stage_gain_control,
-    stage_conv, stage_cells, stage_lif, stage_pixel_lif;
+#define STAGES(X)                                                                                                                                    \
+    X(gain) X(sum) X(rectify) X(nonlinearity) X(naka_rushton) X(normalise) X(pool) X(delay) X(noise)                                                 \
+    X(blur) X(lowpass) X(highpass) X(leaky_heat) X(gain_control) X(conv) X(cells) X(lif) X(pixel_lif)                                                \
+    X(dense) X(lif_euler) X(izhikevich) X(fitzhugh_nagumo) X(hodgkin_huxley) X(event_sensor) X(poisson)                                              \
+    X(photoreceptor) X(kinetics) X(history) X(glm) X(batch_norm) X(pool_space)
 
-extern const stage_type stage_dense, stage_lif_euler, stage_izhikevich, stage_fitzhugh_nagumo, stage_hodgkin_huxley, stage_event_sensor, stage_poisson,
-    stage_photoreceptor, stage_kinetics, stage_history, stage_glm, stage_batch_norm, stage_pool_space;
-
-const stage_type *const stage_list[] = {&stage_gain,       &stage_sum,          &stage_rectify, &stage_nonlinearity, &stage_naka_rushton,
-                                        &stage_normalise,  &stage_pool,         &stage_delay,        &stage_noise, &stage_blur,  &stage_lowpass, &stage_highpass,
-                                        &stage_leaky_heat, &stage_gain_control, &stage_conv,    &stage_cells, &stage_lif,     &stage_pixel_lif,
-    &stage_dense,           &stage_lif_euler,      &stage_izhikevich, &stage_fitzhugh_nagumo, &stage_hodgkin_huxley,
-    &stage_event_sensor,    &stage_poisson,        &stage_photoreceptor, &stage_kinetics,     &stage_history,       &stage_glm,
-    &stage_batch_norm, &stage_pool_space};
+#define DECLARE(name) extern const stage_type stage_##name;
+#define ENTRY(name) &stage_##name,
+STAGES(DECLARE)
+const stage_type *const stage_list[] = {STAGES(ENTRY)};
 const int stage_count = sizeof stage_list / sizeof *stage_list;
 
 const stage_type *stage_find(const char *name)

@@ -104,10 +104,9 @@ static void start_back(void *own_, int network, const double rest_in[], const do
     g_value[1] += g * n.steady_gain * rest_in[0];
 }
 
-static void *lowpass_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *lowpass_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const settings *s = s_;
-    (void)nin;
     (void)at;
     own *o = MEMORY_NEW(own, 1);
     o->world = w;
@@ -116,10 +115,8 @@ static void *lowpass_plan(const stage_world *w, const void *s_, int nin, const s
     o->tau_s = MEMORY_NEW(double, w->nnet);
     o->gain = MEMORY_NEW(double, w->nnet);
     o->par = memory_alloc((size_t)w->nnet, sizeof *o->par);
-    plan->param[plan->nparam++] =
-        (stage_param){.name = "tau", .unit = "s", .n = 1, .start = &o->s.tau_s, .min = keys[0].min, .max = keys[0].max, .map = PARAM_POSITIVE};
-    plan->param[plan->nparam++] =
-        (stage_param){.name = "gain", .unit = "", .n = 1, .start = &o->s.gain, .min = keys[2].min, .max = keys[2].max, .map = PARAM_FREE};
+    stage_add_number(plan, &keys[0], &o->s.tau_s, PARAM_POSITIVE);
+    stage_add_number(plan, &keys[2], &o->s.gain, PARAM_FREE);
     int64_t plane = in[0].nchan * stage_plane(&in[0]);
     plan->state[plan->nstate++] = (stage_state){"first pole", in[0].unit, plane, 0};
     if (o->npole > 1) {
@@ -130,9 +127,6 @@ static void *lowpass_plan(const stage_world *w, const void *s_, int nin, const s
     plan->rest = at_rest ? n.steady * in[0].rest : 0;
     plan->state[0].start = s->form == CONVIS ? plan->rest : at_rest ? in[0].rest : 0;
     plan->state[1].start = plan->rest;
-    plan->nchan = in[0].nchan;
-    plan->cells = in[0].cells;
-    plan->unit = in[0].unit;
     plan->wants_rest = at_rest;
     plan->flop = 3.0 * o->npole + 1;
     plan->bytes_scratch = w->differentiate ? (double)scan_scratch(o->npole, w->max_nt) * sizeof(real) : 0;
@@ -194,11 +188,7 @@ const stage_type stage_lowpass = {
     .text = "  y_t = gain (1-c)^(n+1) x_t - sum over i = 1..n+1 of (-c)^i binom(n+1, i) y_(t-i),  c = exp(-dt/tau) for n = 0, exp(-n dt/tau) else;\n"
             "  computed as n + 1 poles in series.  VirtualRetina (Wohrer & Kornprobst 2009): centre and surround filters.\n"
             "  form convis: y_t = c y_(t-1) + (1 + c) dt/(2 tau) x_t.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = lowpass_plan,
     .attach = attach,
     .set = set,

@@ -23,10 +23,9 @@ typedef struct own {
     uint64_t place; /* of the stage among others: other stages draw other numbers */
 } own;
 
-static void *noise_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *noise_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     own *o = MEMORY_NEW(own, 1);
-    (void)nin;
     (void)at;
     o->world = w;
     o->cells = in[0].cells;
@@ -35,33 +34,11 @@ static void *noise_plan(const stage_world *w, const void *s_, int nin, const sta
     for (const char *p = plan->name; *p; p++) {
         o->place = (o->place ^ (unsigned char)*p) * 1099511628211ull;
     }
-    plan->nchan = in[0].nchan;
-    plan->cells = in[0].cells;
-    plan->unit = in[0].unit;
     plan->rest = in[0].rest;
     plan->rest_varies = in[0].rest_varies;
     plan->flop = 40;
     snprintf(plan->note, sizeof plan->note, "sd %.4g, %s", o->s.sd, o->s.always ? "always" : "in training");
     return o;
-}
-
-static void start(void *own_, int network, const double rest_in[], double rest[2], double state[])
-{
-    (void)own_;
-    (void)network;
-    (void)state;
-    rest[0] = rest_in[0];
-}
-
-static void start_back(void *own_, int network, const double rest_in[], const double g_rest[2], const double g_start[], double g_rest_in[],
-                       double *g_value)
-{
-    (void)own_;
-    (void)network;
-    (void)rest_in;
-    (void)g_start;
-    (void)g_value;
-    g_rest_in[0] += g_rest[0];
 }
 
 static void forward(void *own_, const stage_call *c)
@@ -75,8 +52,7 @@ static void forward(void *own_, const stage_call *c)
     }
     random_block b = random_bits(w->seed, RANDOM_NOISE_LAYER, o->place, (uint64_t)c->draw, 0);
     uint64_t seed = (uint64_t)b.v[0] << 32 | b.v[1];
-    const int64_t *id = o->cells ? o->cells->id + (int64_t)c->first * o->cells->pad : NULL;
-    c->be->ops->noise(c->be, seed, (real)o->s.sd, w->grid.nx, id, grid_ntile(&w->grid), c->step0, c->nt, c->in[0], c->out);
+    c->be->ops->noise(c->be, seed, (real)o->s.sd, w->grid.nx, stage_ids(o->cells, c), grid_ntile(&w->grid), c->step0, c->nt, c->in[0], c->out);
 }
 
 static void backward(void *own_, const stage_call *c, const stage_back *b)
@@ -98,14 +74,10 @@ const stage_type stage_noise = {
     .name = "noise",
     .help = "adds Gaussian noise while a fit trains",
     .text = "  y = x + sd z, z standard normal, another one for each pixel or cell, channel, step, trial and batch; derivative by x: 1.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = noise_plan,
-    .start = start,
-    .start_back = start_back,
+    .start = stage_pass_rest,
+    .start_back = stage_pass_rest_back,
     .forward = forward,
     .backward = backward,
     .destroy = destroy,

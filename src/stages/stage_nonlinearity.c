@@ -45,11 +45,10 @@ static const form forms[] = {
     {MAP_POWER, 3, {SCALE, EXPONENT, THRESHOLD}},
 };
 
-static void *nonlinearity_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *nonlinearity_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const settings *s = s_;
     const form *f = &forms[s->form];
-    (void)nin;
     (void)at;
     point *o = point_plan(w, in, f->map, s->each_channel && f->nkey > 0, plan);
     if (f->nkey == 0) {
@@ -76,19 +75,9 @@ const stage_type stage_nonlinearity = {
         "  power: scale max(x - threshold, 0)^exponent      identity: x\n"
         "  At a kink the derivative is that of the flat side.  The energy model of a complex cell (Adelson & Bergen 1985) is two convs with kernels\n"
         "  in quadrature, each through square, a sum, and power with exponent 0.5.",
-    .keys = keys,
-    .nkey = NKEY,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = nonlinearity_plan,
-    .attach = point_attach,
-    .set = point_set,
-    .start = point_start,
-    .start_back = point_start_back,
-    .forward = point_forward,
-    .backward = point_backward,
-    .destroy = point_destroy,
+    POINT_STAGE,
 };
 
 /* --- Naka and Rushton ------------------------------------------------------------------------------------------------------- */
@@ -103,10 +92,9 @@ static const key_spec naka_keys[] = {
     {"baseline", KEY_REAL, "", "0", -1e12, 1e12, NULL, "response to no input", offsetof(naka_settings, baseline), 0, 0},
 };
 
-static void *naka_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *naka_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const naka_settings *s = s_;
-    (void)nin;
     (void)at;
     point *o = point_plan(w, in, MAP_NAKA_RUSHTON, false, plan);
     point_param(o, plan, 0, &naka_keys[0], s->max, PARAM_FREE);
@@ -122,17 +110,7 @@ const stage_type stage_naka_rushton = {
     .name = "naka_rushton",
     .help = "contrast response function: saturating power",
     .text = "  y = max x^n/(x^n + s^n) + baseline for x > 0, baseline else; n: exponent, s: semi_saturation (Naka & Rushton 1966).",
-    .keys = naka_keys,
-    .nkey = sizeof naka_keys / sizeof *naka_keys,
-    .settings_size = sizeof(naka_settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(naka_settings, naka_keys),
     .plan = naka_plan,
-    .attach = point_attach,
-    .set = point_set,
-    .start = point_start,
-    .start_back = point_start_back,
-    .forward = point_forward,
-    .backward = point_backward,
-    .destroy = point_destroy,
+    POINT_STAGE,
 };

@@ -50,10 +50,9 @@ static double rest_of(const own *o, const double *p, double x, double *by_x, dou
     return p[GAIN] * q / total;
 }
 
-static void *normalise_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *normalise_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const settings *s = s_;
-    (void)nin;
     own *o = MEMORY_NEW(own, 1);
     int nchan = o->nchan = in[0].nchan;
     if (nchan > MOST_WEIGHT) {
@@ -71,20 +70,12 @@ static void *normalise_plan(const stage_world *w, const void *s_, int nin, const
     for (int c = 0; c < nchan; c++) {
         o->start[WEIGHTS + c] = c < s->nweight ? s->weights[c] : 1;
     }
-    static const enum param_map map[] = {PARAM_FREE, PARAM_POSITIVE, PARAM_POSITIVE, PARAM_FREE};
-    for (int i = 0; i < 4; i++) {
-        plan->param[plan->nparam++] = (stage_param){.name = keys[i].name,
-                                                    .unit = "",
-                                                    .n = i == WEIGHTS ? nchan : 1,
-                                                    .ndim = i == WEIGHTS,
-                                                    .dims = {nchan},
-                                                    .start = o->start + i,
-                                                    .min = keys[i].min,
-                                                    .max = keys[i].max,
-                                                    .map = map[i]};
+    for (int i = GAIN; i < WEIGHTS; i++) {
+        stage_add_number(plan, &keys[i], o->start + i, i == GAIN ? PARAM_FREE : PARAM_POSITIVE);
     }
-    plan->nchan = nchan;
-    plan->cells = in[0].cells;
+    stage_param *weights = stage_add_number(plan, &keys[WEIGHTS], o->start + WEIGHTS, PARAM_FREE);
+    weights->n = weights->dims[0] = nchan;
+    weights->ndim = 1;
     plan->unit = "";
     plan->rest = rest_of(o, o->start, in[0].rest, NULL, NULL);
     plan->rest_varies = in[0].rest_varies;
@@ -150,11 +141,7 @@ const stage_type stage_normalise = {
     .name = "normalise",
     .help = "divisive normalisation of each channel by all channels",
     .text = "  y_c = gain q_c/(s^n + sum over k of weights[k] q_k),  q = max(x, 0)^n  (Heeger 1992).",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = normalise_plan,
     .set = set,
     .start = start,

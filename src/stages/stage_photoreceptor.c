@@ -7,20 +7,6 @@
 
 enum { CONE, ROD, REST = 0, ZERO };
 
-static const neuron_param params[PR_COUNT] = {
-    [PR_SIGMA] = {"sigma", "Hz", 1e-6, 1e6, PARAM_POSITIVE},
-    [PR_PHI] = {"phi", "Hz", 1e-6, 1e6, PARAM_POSITIVE},
-    [PR_ETA] = {"eta", "Hz", 1e-6, 1e9, PARAM_POSITIVE},
-    [PR_BETA] = {"beta", "Hz", 1e-6, 1e6, PARAM_POSITIVE},
-    [PR_K] = {"k", "", 1e-9, 1e6, PARAM_POSITIVE},
-    [PR_N] = {"n", "", 1e-3, 100, PARAM_POSITIVE},
-    [PR_C_DARK] = {"c_dark", "", 1e-6, 1e6, PARAM_POSITIVE},
-    [PR_H] = {"h", "", 1e-3, 100, PARAM_POSITIVE},
-    [PR_AFFINITY] = {"affinity", "", 1e-6, 1e6, PARAM_POSITIVE},
-    [PR_GAMMA] = {"gamma", "", 1e-9, 1e9, PARAM_POSITIVE},
-    [PR_G_DARK] = {"g_dark", "", 1e-6, 1e6, PARAM_POSITIVE},
-};
-
 /* Idrees et al. 2024 */
 static const double receptor[][PR_COUNT] = {
     {22, 22, 2000, 9, 0.01, 3, 1, 4, 0.5, 10, 35},
@@ -34,9 +20,7 @@ typedef struct settings {
 } settings;
 
 #define GIVEN(i, name, unit, low, high, help)                                                                                                        \
-    {                                                                                                                                                \
-        name, KEY_REALS, unit, "", low, high, NULL, help, offsetof(settings, given[i]), offsetof(settings, ngiven[i]), 1                             \
-    }
+    {name, KEY_REALS, unit, "", low, high, NULL, help, offsetof(settings, given[i]), offsetof(settings, ngiven[i]), 1}
 static const key_spec keys[] = {
     {"receptor", KEY_WORD, NULL, "cone", 0, 0, "cone|rod", "what the other keys are where they are not given (Idrees et al. 2024)",
      offsetof(settings, receptor), 0, 0},
@@ -131,18 +115,17 @@ static void start_back(void *own, int network, const double rest_in[], const dou
     g_rest_in[0] += x > 0 ? by_r * 125 * v[PR_GAMMA] / v[PR_SIGMA] : 0;
 }
 
-static void *photoreceptor_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *photoreceptor_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     static const char *const state[] = {"opsin", "phosphodiesterase", "calcium", "cGMP"};
     const settings *s = s_;
     double value[PR_COUNT], first[4], rest[2] = {0, 0};
-    (void)nin;
     (void)at;
     for (int k = 0; k < PR_COUNT; k++) {
         value[k] = s->ngiven[k] > 0 ? s->given[k][0] : receptor[s->receptor][k];
     }
     neuron_desc d = {.kind = NEURON_PHOTORECEPTOR, .form = s->start, .nsub = (int)s->substeps, .sub_dt = (real)(w->step_s / (double)s->substeps)};
-    neuron *o = neuron_plan(w, &in[0], &d, value, params, plan);
+    neuron *o = neuron_plan(w, &in[0], &d, value, keys + 1, PR_COUNT, plan);
     start(o, 0, &in[0].rest, rest, first);
     plan->unit = "1";
     plan->rest = rest[0];
@@ -167,16 +150,9 @@ const stage_type stage_photoreceptor = {
         "  output -I,  I = k/2 g^n               Angueyra et al., J. Neurosci. 42:1254, 2022; in front of a CNN: Idrees et al., Nat. Commun. "
         "15:5957,\n"
         "                                        2024 (there forward Euler with the frame of 8 ms, as here with run.step: 8 ms)",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = photoreceptor_plan,
-    .set = neuron_set,
     .start = start,
     .start_back = start_back,
-    .forward = neuron_forward,
-    .backward = neuron_backward,
-    .destroy = neuron_destroy,
+    NEURON_STAGE,
 };

@@ -16,9 +16,6 @@ point *point_plan(const stage_world *w, const stage_input *in, enum cell_map map
     o->nset = each_channel ? in->nchan : 1;
     o->number = MEMORY_NEW(double, (int64_t)w->nnet * o->nset * 4);
     o->par = MEMORY_NEW(real, (int64_t)w->nnet * o->nset * 4);
-    plan->nchan = in->nchan;
-    plan->cells = in->cells;
-    plan->unit = in->unit;
     plan->rest_varies = in->rest_varies || o->nset > 1;
     plan->flop = 2;
     return o;
@@ -48,15 +45,9 @@ void point_param(point *o, stage_plan *plan, int place, const key_spec *key, dou
     point_number(o, place, start);
     o->start[o->nparam] = values;
     o->place[o->nparam++] = place;
-    plan->param[plan->nparam++] = (stage_param){.name = key->name,
-                                                .unit = key->unit,
-                                                .n = o->nset,
-                                                .ndim = o->nset > 1,
-                                                .dims = {o->nset},
-                                                .start = values,
-                                                .min = key->min,
-                                                .max = key->max,
-                                                .map = map};
+    stage_param *p = stage_add_number(plan, key, values, map);
+    p->n = p->dims[0] = o->nset;
+    p->ndim = o->nset > 1;
 }
 
 /* In double where no function of cells is needed, so that rest values pass through without rounding. */
@@ -74,7 +65,7 @@ static double value_at(const point *o, int network, double x)
 
 void point_rest(const point *o, const stage_input *in, stage_plan *plan)
 {
-    plan->rest = o->world->nnet > 0 ? value_at(o, 0, in->rest) : 0;
+    plan->rest = value_at(o, 0, in->rest);
 }
 
 void point_attach(void *own_, backend *be, const view in[])

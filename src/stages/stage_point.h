@@ -31,4 +31,7 @@ void point_start_back(void *own, int network, const double rest_in[], const doub
 void point_forward(void *own, const stage_call *call);
 void point_backward(void *own, const stage_call *call, const stage_back *back);
 void point_destroy(void *own, backend *be);
+#define POINT_STAGE                                                                                                                                  \
+    .attach = point_attach, .set = point_set, .start = point_start, .start_back = point_start_back, .forward = point_forward,                        \
+    .backward = point_backward, .destroy = point_destroy
 #endif

@@ -19,11 +19,10 @@ static const key_spec keys[] = {
 };
 
 /* VirtualRetina keeps only the sign of `sign`, which is no parameter then. */
-static void *rectify_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *rectify_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     static const enum cell_map map[] = {MAP_RECTIFY_VR, MAP_RECTIFY_CONVIS, MAP_CLIP};
     const settings *s = s_;
-    (void)nin;
     if (s->form == CONVIS && s->value_hz <= 0) {
         input_problem(w->in, at, "value: must be above 0 Hz with form: convis");
     }
@@ -57,17 +56,7 @@ const stage_type stage_rectify = {
             "  convis: value + slope (sign x - threshold) above the threshold, value/(1 - slope (sign x - threshold)/value) below\n"
             "  clip: min(max(slope (sign x - threshold), 0), 1e6)\n"
             "  At a kink the derivative is that of the flat side.",
-    .keys = keys,
-    .nkey = sizeof keys / sizeof *keys,
-    .settings_size = sizeof(settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(settings, keys),
     .plan = rectify_plan,
-    .attach = point_attach,
-    .set = point_set,
-    .start = point_start,
-    .start_back = point_start_back,
-    .forward = point_forward,
-    .backward = point_backward,
-    .destroy = point_destroy,
+    POINT_STAGE,
 };

@@ -10,9 +10,6 @@ typedef struct event_settings {
     double threshold, reference, width;
 } event_settings;
 
-static const neuron_param event_linear[] = {{"threshold", "", 1e-9, 1e9, PARAM_POSITIVE}};
-static const neuron_param event_log[] = {{"threshold", "", 1.000001, 1e9, PARAM_POSITIVE}};
-
 static const key_spec event_keys[] = {
     {"form", KEY_WORD, NULL, "linear", 0, 0, "linear|log", "linear: sums its input; log: compares it with a reference",
      offsetof(event_settings, form), 0, 0},
@@ -22,16 +19,18 @@ static const key_spec event_keys[] = {
     NEURON_SURROGATE_KEYS(event_settings, "", "0.1"),
 };
 
-static void *event_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *event_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const event_settings *s = s_;
     bool log = s->form == EVENT_LOG;
-    (void)nin;
     if (log && s->threshold <= 1) {
         input_problem(w->in, at, "threshold: with form: log it is a factor, above 1");
     }
     neuron_desc d = {.kind = NEURON_EVENT, .form = s->form, .surrogate = (enum surrogate)s->surrogate, .width = (real)s->width};
-    neuron *o = neuron_plan(w, &in[0], &d, &s->threshold, log ? event_log : event_linear, plan);
+    neuron *o = neuron_plan(w, &in[0], &d, &s->threshold, &event_keys[1], 1, plan);
+    if (log) {
+        plan->param[0].min = 1.000001;
+    }
     plan->unit = "spikes";
     plan->flop = 6;
     neuron_add_state(&in[0], log ? "reference" : "sum", in[0].unit, log ? s->reference : 0, plan);
@@ -46,17 +45,10 @@ const stage_type stage_event_sensor = {
             "  Channel 0: On, 1: Off.  Convis 0.6.4.2's IntegrativeMotionSensor; there the k-th pixel with an event is reset to what the k-th pixel "
             "of the\n"
             "  image has, here to its own." NEURON_SURROGATE_TEXT,
-    .keys = event_keys,
-    .nkey = sizeof event_keys / sizeof *event_keys,
-    .settings_size = sizeof(event_settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(event_settings, event_keys),
     .wants_map = true,
     .plan = event_plan,
-    .set = neuron_set,
-    .forward = neuron_forward,
-    .backward = neuron_backward,
-    .destroy = neuron_destroy,
+    NEURON_STAGE,
 };
 
 /* --- Poisson spikes --------------------------------------------------------------------------------------------------------- */
@@ -69,13 +61,12 @@ static const key_spec poisson_keys[] = {
      offsetof(poisson_settings, form), 0, 0},
 };
 
-static void *poisson_plan(const stage_world *w, const void *s_, int nin, const stage_input in[], const input_node *at, stage_plan *plan)
+static void *poisson_plan(const stage_world *w, const void *s_, const stage_input in[], const input_node *at, stage_plan *plan)
 {
     const poisson_settings *s = s_;
-    (void)nin;
     (void)at;
     neuron_desc d = {.kind = NEURON_POISSON, .form = s->form};
-    neuron *o = neuron_plan(w, &in[0], &d, NULL, NULL, plan);
+    neuron *o = neuron_plan(w, &in[0], &d, NULL, NULL, 0, plan);
     plan->unit = "spikes";
     plan->spikes = in[0].cells != NULL;
     plan->flop = 60;
@@ -88,11 +79,7 @@ const stage_type stage_poisson = {
     .text = "  n ~ Poisson(x dt), or one spike with probability x dt; none for x <= 0.  Drawn by Philox from seed, pixel or cell id and step.  The "
             "spikes of a cell\n"
             "  are spread evenly over their step.  No derivative goes through.",
-    .keys = poisson_keys,
-    .nkey = sizeof poisson_keys / sizeof *poisson_keys,
-    .settings_size = sizeof(poisson_settings),
-    .min_inputs = 1,
-    .max_inputs = 1,
+    STAGE_KEYS(poisson_settings, poisson_keys),
     .plan = poisson_plan,
     .forward = neuron_forward,
     .destroy = neuron_destroy,
