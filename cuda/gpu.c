@@ -1,4 +1,4 @@
-/* gpu.c - the CUDA backend's host side: device, memory, queue, tables that kernels read, results that the host reads; the table of ops. */
+/* gpu.c - the CUDA backend's host side: device, memory, queue, tables that kernels read; the table of ops. */
 #include "gpu.h"
 
 #include <stdio.h>
@@ -18,14 +18,6 @@ typedef struct table {
 } table;
 enum { MOST_TABLES = 512 };
 
-/* Doubles that go to the host at the next sync. */
-typedef struct result {
-    double *to;
-    int64_t first, n, stride; /* first: in the buffer */
-    int nleaf, nstep;
-    bool add;
-} result;
-
 typedef struct gpu_own {
     gpu_seats *seats;
     cudaStream_t stream;
@@ -36,10 +28,7 @@ typedef struct gpu_own {
     table tables[MOST_TABLES];
     int ntable;
     int64_t clock;
-    double *results, *results_host; /* device; pinned */
-    int64_t results_room, results_used;
-    result *pending;
-    int npending, pending_room;
+    struct gpu_results *results;
     struct gpu_spike_queue *spikes; /* gpu_spikes.c */
 } gpu_own;
 
@@ -199,68 +188,15 @@ const void *gpu_table(backend *be, const void *host, size_t bytes)
     return t->device;
 }
 
-/* --- results ---------------------------------------------------------------------------------------------------------------- */
-static void hand_out(const result *r, const double *from)
-{
-    int64_t n = r->n * r->nstep;
-    for (int l = 0; l < r->nleaf; l++) {
-        double *to = r->to + l * r->stride;
-        for (int t = r->nstep - 1; t >= 0; t--) {
-            for (int64_t i = 0; i < r->n; i++) {
-                to[i] = from[l * n + t * r->n + i] + (r->add ? to[i] : 0);
-            }
-        }
-    }
-}
-
-void gpu_settle(backend *be)
-{
-    gpu_own *own = own_of(be);
-    gpu_deliver(be);
-    gpu_spikes_fetch(be);
-    if (own->npending > 0) {
-        GPU_CHECK(cudaMemcpyAsync(own->results_host, own->results, (size_t)own->results_used * sizeof(double), cudaMemcpyDeviceToHost, own->stream));
-    }
-    GPU_CHECK(cudaStreamSynchronize(own->stream));
-    for (int i = 0; i < own->npending; i++) {
-        hand_out(&own->pending[i], own->results_host + own->pending[i].first);
-    }
-    own->npending = 0;
-    own->results_used = 0;
-    gpu_spikes_deliver(be);
-}
-
+/* --- kept for other files ----------------------------------------------------------------------------------------------------- */
 struct gpu_spike_queue **gpu_spike_queue(backend *be)
 {
     return &own_of(be)->spikes;
 }
 
-double *gpu_result(backend *be, int nleaf, int nstep, int64_t n, double *to, int64_t stride, bool add)
+struct gpu_results *gpu_results(const backend *be)
 {
-    gpu_own *own = own_of(be);
-    ASSERT(!gpu_is_capturing(be)); /* replays would hand nothing out */
-    int64_t all = nleaf * nstep * n;
-    ASSERT(add || nstep == 1);
-    if (own->results_used + all > own->results_room) {
-        gpu_settle(be);
-        if (all > own->results_room) {
-            gpu_free(be, own->results);
-            GPU_CHECK(cudaFreeHost(own->results_host));
-            own->results_room = all > 65536 ? all : 65536;
-            own->results = gpu_malloc(be, (size_t)own->results_room * sizeof(double));
-            void *pinned = NULL;
-            GPU_CHECK(cudaMallocHost(&pinned, (size_t)own->results_room * sizeof(double)));
-            own->results_host = pinned;
-        }
-    }
-    if (own->npending == own->pending_room) {
-        own->pending_room = own->pending_room ? 2 * own->pending_room : 64;
-        own->pending = memory_grow(own->pending, (size_t)own->pending_room, sizeof(result));
-    }
-    own->pending[own->npending++] = (result){to, own->results_used, n, stride, nleaf, nstep, add};
-    double *at = own->results + own->results_used;
-    own->results_used += all;
-    return at;
+    return own_of(be)->results;
 }
 
 /* --- the table ---------------------------------------------------------------------------------------------------------------- */
@@ -352,6 +288,7 @@ backend *gpu_open(int nthread)
     GPU_CHECK(cudaStreamCreateWithFlags(&own->stream, cudaStreamNonBlocking));
     own->copies = gpu_copies_open();
     own->graphs = gpu_graphs_create();
+    own->results = gpu_results_open();
     return be;
 }
 
@@ -383,9 +320,7 @@ void gpu_close(backend *be)
         memory_free(own->tables[i].seen);
     }
     gpu_free(be, own->scratch);
-    gpu_free(be, own->results);
-    GPU_CHECK(cudaFreeHost(own->results_host));
-    memory_free(own->pending);
+    gpu_results_close(be);
     GPU_CHECK(cudaStreamDestroy(own->stream));
     gpu_seats_destroy(own->seats);
     memory_free(own);

@@ -1,7 +1,8 @@
 /* gpu.h - the CUDA backend among its own files.  The same table as the CPU's (compute/backend.h): what an op does is said there.
  *
  *   gpu_device.c   which device a rank drives, and what the log says of it.  Plain C.
- *   gpu.c          memory, queue, tables and results that pass between host and device; the table of ops.  Plain C.
+ *   gpu.c          memory, queue, tables that kernels read; the table of ops.  Plain C.
+ *   gpu_result.c   doubles that ops leave for the host.  Plain C.
  *   gpu_copy.c     what crosses between host and device beside the kernels.  Plain C.
  *   gpu_graph.c    work that is captured and replayed.  Plain C.
  *   gpu_*.c        plans of conv, blur, link: what is computed once, on the host.  Plain C.
@@ -59,12 +60,15 @@ bool gpu_repeat_begin(backend *be, int n, const int64_t *key);
 void gpu_repeat_end(backend *be);
 void gpu_repeat_forget(backend *be);
 
-/* --- results for the host ------------------------------------------------------------------------------------------------
+/* --- results for the host: gpu_result.c ------------------------------------------------------------------------------------
  * Device doubles [nleaf][nstep][n] that the op's kernels must write, every one.  At the next sync, step after step from the last to the first (so that
- * chunks do not show), they are added to to[leaf * stride + i]; add false: stored there, nstep 1. */
+ * chunks do not show), they are added to to[leaf * stride + i]; add false: stored there, nstep 1.  In a capture: at the sync after each replay. */
 double *gpu_result(backend *be, int nleaf, int nstep, int64_t n, double *to, int64_t stride, bool add);
 /* result[k][i] = sum over blocks of part[k][block][i], k < nsum, in a fixed tree.  part: device, e.g. scratch. */
 void gpu_sum_parts(backend *be, int64_t nsum, int nblock, int n, const double *part, double *result);
+struct gpu_results *gpu_results(const backend *be); /* gpu.c keeps it */
+struct gpu_results *gpu_results_open(void);
+void gpu_results_close(backend *be); /* the queue is empty */
 void gpu_settle(backend *be); /* waits for the queue, then hands the results out: sync */
 
 /* Spikes on their way to the host's lists, gpu_spikes.c: NULL where no op has made any; what gpu_settle does before and after its wait. */

@@ -1,20 +1,23 @@
 /* gpu_graph.c - work that comes again and again, as CUDA graphs: the steps of a coupled recurrence then cost one launch a chunk.
  *
  * The first time work is issued plainly, so that tables, scratch and plans are there; the second time the queue captures it; from then on it is
- * replayed.  A graph holds addresses and values of arguments: the key must name all that vary.  Whatever is freed drops all graphs (gpu_free). */
+ * replayed.  A graph holds addresses and values of arguments: the key must name all that vary.  Whatever is freed drops all graphs (gpu_free).  Doubles for the host are the graph's own (gpu_result.c). */
 #include "gpu_graph.h"
 
 #include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "gpu_result.h"
 
-enum { MOST_GRAPHS = 64 };
+enum { MOST_GRAPHS = 64, MOST_RESULTS = 1 << 20 }; /* doubles for the host of one graph; work that has more is issued plainly, its kernels are not short */
 
 typedef struct graph {
     int n; /* of the key */
     int64_t *key;
-    cudaGraphExec_t run; /* NULL: seen once */
+    cudaGraphExec_t run; /* NULL: not captured yet */
+    int64_t nresult;     /* doubles for the host, as the plain run asked for them */
+    gpu_noted *results;
     int64_t used;
 } graph;
 
@@ -37,8 +40,9 @@ bool gpu_is_capturing(const backend *be)
     return g && g->capturing;
 }
 
-static void drop(graph *g)
+static void drop(backend *be, graph *g)
 {
+    gpu_results_drop(be, g->results);
     if (g->run) {
         GPU_CHECK(cudaGraphExecDestroy(g->run));
     }
@@ -59,7 +63,7 @@ void gpu_repeat_forget(backend *be)
         if (&own->all[i] == own->open) { /* its first, plain run: what it frees is not yet in any graph of its own */
             own->all[kept++] = own->all[i];
         } else {
-            drop(&own->all[i]);
+            drop(be, &own->all[i]);
         }
     }
     own->ngraph = kept;
@@ -83,8 +87,9 @@ static graph *find(gpu_graphs *own, int n, const int64_t *key)
 }
 
 /* A place for another key: that of the graph which was not used for longest, when all are taken. */
-static graph *new_graph(gpu_graphs *own, int n, const int64_t *key)
+static graph *new_graph(backend *be, int n, const int64_t *key)
 {
+    gpu_graphs *own = gpu_graphs_of(be);
     graph *g = &own->all[0];
     if (own->ngraph < MOST_GRAPHS) {
         g = &own->all[own->ngraph++];
@@ -92,11 +97,17 @@ static graph *new_graph(gpu_graphs *own, int n, const int64_t *key)
         for (int i = 1; i < MOST_GRAPHS; i++) {
             g = own->all[i].used < g->used ? &own->all[i] : g;
         }
-        drop(g);
+        drop(be, g);
     }
-    *g = (graph){n, MEMORY_NEW(int64_t, n), NULL, 0};
+    *g = (graph){.n = n, .key = MEMORY_NEW(int64_t, n)};
     memcpy(g->key, key, (size_t)n * sizeof *key);
     return g;
+}
+
+static void replay(backend *be, const graph *g)
+{
+    GPU_CHECK(cudaGraphLaunch(g->run, gpu_stream(be)));
+    gpu_results_queue(be, g->results);
 }
 
 bool gpu_repeat_begin(backend *be, int n, const int64_t *key)
@@ -104,16 +115,25 @@ bool gpu_repeat_begin(backend *be, int n, const int64_t *key)
     gpu_graphs *own = gpu_graphs_of(be);
     ASSERT(!own->open);
     graph *g = find(own, n, key);
-    if (g && g->run) {
-        g->used = ++own->clock;
-        GPU_CHECK(cudaGraphLaunch(g->run, gpu_stream(be)));
+    bool captures = g && g->nresult <= MOST_RESULTS;
+    if (captures) {
+        gpu_results_room(be, g->nresult);
+        g = find(own, n, key);
+        captures = g != NULL;
+    }
+    g = g ? g : new_graph(be, n, key);
+    g->used = ++own->clock;
+    if (g->run) {
+        replay(be, g);
         return false;
     }
-    own->capturing = g != NULL;
-    own->open = g ? g : new_graph(own, n, key);
-    own->open->used = ++own->clock;
-    if (own->capturing) {
+    own->open = g;
+    if (captures) {
+        g->results = gpu_results_note(be, g->nresult);
+        own->capturing = true;
         GPU_CHECK(cudaStreamBeginCapture(gpu_stream(be), cudaStreamCaptureModeRelaxed));
+    } else {
+        g->nresult = -gpu_results_asked(be);
     }
     return true;
 }
@@ -122,13 +142,16 @@ void gpu_repeat_end(backend *be)
 {
     gpu_graphs *own = gpu_graphs_of(be);
     graph *g = own->open;
+    own->open = NULL;
     if (own->capturing) {
         cudaGraph_t captured;
         GPU_CHECK(cudaStreamEndCapture(gpu_stream(be), &captured));
+        own->capturing = false;
+        gpu_results_noted(be);
         GPU_CHECK(cudaGraphInstantiate(&g->run, captured, 0));
         GPU_CHECK(cudaGraphDestroy(captured));
-        GPU_CHECK(cudaGraphLaunch(g->run, gpu_stream(be)));
+        replay(be, g);
+    } else {
+        g->nresult += gpu_results_asked(be);
     }
-    own->capturing = false;
-    own->open = NULL;
 }

@@ -7,5 +7,5 @@ typedef struct gpu_graphs gpu_graphs;
 gpu_graphs *gpu_graphs_create(void);
 void gpu_graphs_destroy(backend *be);
 gpu_graphs *gpu_graphs_of(const backend *be);
-bool gpu_is_capturing(const backend *be); /* nothing is run now: no upload, no allocation, no result for the host */
+bool gpu_is_capturing(const backend *be); /* nothing is run now: no upload, no allocation, no wait */
 #endif

@@ -189,8 +189,10 @@ typedef struct backend_ops {
     void (*each_leaf)(backend *, int nleaf, void (*work)(void *ctx, int first, int n, int worker), void *ctx);
 
     /* Work that comes again and again: true: the caller issues it, then calls repeat_end; false: a device has replayed what was issued under this key
-     * before.  The key names all that the work follows from: addresses of arrays, lengths, values of parameters (contents of plans may change by their
-     * _set).  In between: no plan is made, nothing is waited for or comes to the host, and calls do not nest. */
+     * before.  The key names all that the work follows from: addresses of arrays, and of the host's doubles that ops give sums and derivatives to; lengths;
+     * values of parameters (contents of plans may change by their _set).  In between: no plan is made, nothing is waited for, uploaded, downloaded or
+     * fetched, no op has spikes for the host, and calls do not nest.  Sums and derivatives come to the host as ever: each time, by the next sync, in the
+     * order of issue. */
     bool (*repeat_begin)(backend *, int n, const int64_t *key);
     void (*repeat_end)(backend *);
 

@@ -136,7 +136,7 @@ typedef struct stage_services {
     void (*swap_back)(void *ctx, view g, int nt);                            /* its adjoint: adds halos to the pixels they came from, leaves them 0 */
     void (*sum_leaves)(void *ctx, const double *mine, int n, double *total); /* mine[own leaf][n]; over all leaves of the one network, every
                                                                                 sequence, in fixed order; total[n] */
-    bool (*swap_is_local)(void *ctx, int halo); /* swaps of such a halo need no other rank: they are work for the backend alone */
+    bool (*swap_is_local)(void *ctx, int halo); /* swaps of such a halo, also back, need no other rank: they are work for the backend alone */
 } stage_services;
 
 typedef struct stage_call {
@@ -191,6 +191,17 @@ typedef struct stage_back {
                                         itself used them at step 0 */
     int64_t g_rest_stride;
 } stage_back;
+
+/* The same of an adjoint; g: what its ops add derivatives by their constants to, NULL: not wanted. */
+enum { STAGE_BACK_KEY = STAGE_KEY + 5 };
+static inline void stage_back_key(const void *own, const stage_call *c, const stage_back *b, const double *g, int64_t key[STAGE_BACK_KEY])
+{
+    const void *at[STAGE_BACK_KEY - STAGE_KEY] = {b->g_out.at, b->g_second.at, b->g_in[0].at, b->g_state[0], g};
+    stage_key(own, c, key);
+    for (int i = STAGE_KEY; i < STAGE_BACK_KEY; i++) {
+        key[i] = (int64_t)(intptr_t)at[i - STAGE_KEY];
+    }
+}
 
 typedef struct stage_type {
     const char *name, *help; /* the word after `type:`; one line */

@@ -251,18 +251,28 @@ static void all_steps(own *o, const stage_call *c)
     }
 }
 
-/* Convis' mean comes to the host in between. */
+/* Whether the backend alone does all steps of a chunk: Convis' mean comes to the host in between. */
+static bool repeats(const own *o, const stage_call *c)
+{
+    return o->form != CONVIS && c->services->swap_is_local(c->services->ctx, c->out.halo);
+}
+
+enum { NKEY = 6 };
+static void key_of_values(const gain_par *par, int64_t key[NKEY])
+{
+    const double values[NKEY] = {(double)par->leak_hz, (double)par->gain_hz, (double)par->feedback_hz, (double)par->dt_s, (double)par->decay,
+                                 (double)par->saturation};
+    memcpy(key, values, sizeof values);
+}
+
 static void forward(void *own_, const stage_call *c)
 {
     own *o = own_;
     const backend_ops *ops = c->be->ops;
-    const gain_par *par = &o->x[c->network].par;
-    const double values[] = {(double)par->leak_hz, (double)par->gain_hz, (double)par->feedback_hz, (double)par->dt_s, (double)par->decay,
-                             (double)par->saturation};
-    int64_t key[STAGE_KEY + sizeof values / sizeof(int64_t)];
+    int64_t key[STAGE_KEY + NKEY];
     stage_key(o, c, key);
-    memcpy(key + STAGE_KEY, values, sizeof values);
-    if (o->form == CONVIS || !c->services->swap_is_local(c->services->ctx, c->out.halo)) {
+    key_of_values(&o->x[c->network].par, key + STAGE_KEY);
+    if (!repeats(o, c)) {
         all_steps(o, c);
     } else if (ops->repeat_begin(c->be, sizeof key / sizeof *key, key)) {
         all_steps(o, c);
@@ -356,12 +366,9 @@ static void chain(const own *o, const constants *x, const double *op, double *g_
     space_chain(&o->space, op + (o->form == CONVIS ? CONVIS_BY_POOL : BY_POOL), g_par + NPARAM);
 }
 
-static void backward(void *own_, const stage_call *c, const stage_back *b)
+static void all_steps_back(own *o, const stage_call *c, const stage_back *b)
 {
-    own *o = own_;
-    double *g = o->g_op + (int64_t)c->first * o->nop;
     step s = {.o = o, .c = c, .b = b, .t = c->nt - 1};
-    memset(g, 0, (size_t)(c->nleaf * o->nop) * sizeof *g);
     for (; s.t >= 0; s.t--) { /* the halos of the last frame were swapped back with those of the other outputs */
         if (o->form == CONVIS) {
             convis_step_back(&s);
@@ -372,7 +379,24 @@ static void backward(void *own_, const stage_call *c, const stage_back *b)
             c->services->swap_back(c->services->ctx, view_at_frame(b->g_out, s.t - 1), 1);
         }
     }
-    c->be->ops->sync(c->be);
+}
+
+static void backward(void *own_, const stage_call *c, const stage_back *b)
+{
+    own *o = own_;
+    const backend_ops *ops = c->be->ops;
+    double *g = o->g_op + (int64_t)c->first * o->nop;
+    int64_t key[STAGE_BACK_KEY + NKEY];
+    memset(g, 0, (size_t)(c->nleaf * o->nop) * sizeof *g);
+    stage_back_key(o, c, b, b->g_par ? g : NULL, key);
+    key_of_values(&o->x[c->network].par, key + STAGE_BACK_KEY);
+    if (!repeats(o, c)) {
+        all_steps_back(o, c, b);
+    } else if (ops->repeat_begin(c->be, sizeof key / sizeof *key, key)) {
+        all_steps_back(o, c, b);
+        ops->repeat_end(c->be);
+    }
+    ops->sync(c->be);
     for (int l = 0; b->g_par && l < c->nleaf; l++) {
         chain(o, &o->x[c->network], g + (int64_t)l * o->nop, b->g_par + l * b->g_par_stride);
     }

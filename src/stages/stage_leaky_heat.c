@@ -150,15 +150,20 @@ static void all_steps(own *o, const stage_call *c)
     }
 }
 
+enum { NKEY = 2 };
+static void key_of_values(const constants *x, int64_t key[NKEY])
+{
+    const double values[NKEY] = {(double)x->b, x->c};
+    memcpy(key, values, sizeof values);
+}
+
 static void forward(void *own_, const stage_call *c)
 {
     own *o = own_;
     const backend_ops *ops = c->be->ops;
-    const constants *x = &o->x[c->network];
-    const double values[] = {(double)x->b, x->c};
-    int64_t key[STAGE_KEY + sizeof values / sizeof(int64_t)];
+    int64_t key[STAGE_KEY + NKEY];
     stage_key(o, c, key);
-    memcpy(key + STAGE_KEY, values, sizeof values);
+    key_of_values(&o->x[c->network], key + STAGE_KEY);
     if (!c->services->swap_is_local(c->services->ctx, c->out.halo)) {
         all_steps(o, c);
     } else if (ops->repeat_begin(c->be, sizeof key / sizeof *key, key)) {
@@ -193,19 +198,33 @@ static void chain(const own *o, const constants *x, const double *op, double *g_
     g_par[1] += op[BY_B] * (1 - x->c);
 }
 
-static void backward(void *own_, const stage_call *c, const stage_back *b)
+static void all_steps_back(own *o, const stage_call *c, const stage_back *b)
 {
-    own *o = own_;
-    double *g = o->g_op + (int64_t)c->first * NOP;
     step s = {o, c, b, c->nt - 1};
-    memset(g, 0, (size_t)c->nleaf * NOP * sizeof *g);
     for (; s.t >= 0; s.t--) { /* the halos of the last frame were swapped back with those of the other outputs */
         c->be->ops->each_leaf(c->be, c->out.nleaf, leaves_back, &s);
         if (s.t > 0) {
             c->services->swap_back(c->services->ctx, view_at_frame(b->g_out, s.t - 1), 1);
         }
     }
-    c->be->ops->sync(c->be);
+}
+
+static void backward(void *own_, const stage_call *c, const stage_back *b)
+{
+    own *o = own_;
+    const backend_ops *ops = c->be->ops;
+    double *g = o->g_op + (int64_t)c->first * NOP;
+    int64_t key[STAGE_BACK_KEY + NKEY];
+    memset(g, 0, (size_t)c->nleaf * NOP * sizeof *g);
+    stage_back_key(o, c, b, b->g_par ? g : NULL, key);
+    key_of_values(&o->x[c->network], key + STAGE_BACK_KEY);
+    if (!c->services->swap_is_local(c->services->ctx, c->out.halo)) {
+        all_steps_back(o, c, b);
+    } else if (ops->repeat_begin(c->be, sizeof key / sizeof *key, key)) {
+        all_steps_back(o, c, b);
+        ops->repeat_end(c->be);
+    }
+    ops->sync(c->be);
     for (int l = 0; b->g_par && l < c->nleaf; l++) {
         chain(o, &o->x[c->network], g + (int64_t)l * NOP, b->g_par + l * b->g_par_stride);
     }
