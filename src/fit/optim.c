@@ -221,12 +221,11 @@ static bool any_bad(const double *g, int64_t n)
 
 int64_t optim_bad(const double *g, int64_t n)
 {
-    for (int64_t i = 0; i < n && any_bad(g, n); i++) {
-        if (!isfinite(g[i])) {
-            return i;
-        }
+    int64_t i = any_bad(g, n) ? 0 : n;
+    while (i < n && isfinite(g[i])) {
+        i++;
     }
-    return -1;
+    return i < n ? i : -1;
 }
 
 /* In eight lanes, then these. */
