@@ -208,8 +208,8 @@ static void take_leaf(predictions *p, int item, int leaf, int64_t row, int64_t t
     int net = grid_network(model_grid(f->m), model_first_leaf(f->m) + leaf) - p->first;
     int64_t before = o.v.halo * o.v.row_stride + o.v.halo, n = nt * it->frame_stride;
     real *target = MEMORY_NEW(real, n), *mask = MEMORY_NEW(real, n);
-    f->be->ops->download(f->be, target, it->target + leaf * it->leaf_stride, n);
-    f->be->ops->download(f->be, mask, it->mask + leaf * it->leaf_stride, n);
+    f->be->ops->download(f->be, target, it->target.now + leaf * it->target.stride, n);
+    f->be->ops->download(f->be, mask, it->mask.now + leaf * it->mask.stride, n);
     f->be->ops->download(f->be, f->staging, o.v.at + leaf * o.v.leaf_stride - before, nt * o.v.frame_stride);
     for (int t = 0; t < nt; t++) {
         for (int c = 0; t0 + t >= f->seq.burn_in && c < o.nchan; c++) {
