@@ -98,7 +98,8 @@ static bool inside(const volume *a, int64_t t, int64_t y, int64_t x)
 }
 
 /* The difference at (t, y, x) of one copy, squared. */
-static inline __attribute__((always_inline)) double square_at(const penalty *p, const stencil *s, const volume *a, const int64_t at[3], const double *v, double *g)
+static inline __attribute__((always_inline)) double square_at(const penalty *p, const stencil *s, const volume *a, const int64_t at[3],
+                                                              const double *v, double *g)
 {
     double difference = 0;
     for (int i = 0; i < s->n; i++) {

@@ -181,8 +181,8 @@ void fit_print_plan(const fit *f)
         const transform_piece *t = piece < f->nparam ? &f->transform.piece[piece] : NULL;
         char name[128];
         snprintf(name, sizeof name, "%s.%s", p.stage, p.p.name);
-        log_say(LOG_RESULT, "%-28s %8lld %14.6g %14.6g %14.6g  %-8s %s  %s", name, (long long)p.p.n, p.p.start[0], t ? t->min : p.p.min, t ? t->max : p.p.max,
-                maps[t ? t->map : p.p.map], t ? "yes" : "no", p.p.unit ? p.p.unit : "");
+        log_say(LOG_RESULT, "%-28s %8lld %14.6g %14.6g %14.6g  %-8s %s  %s", name, (long long)p.p.n, p.p.start[0], t ? t->min : p.p.min,
+                t ? t->max : p.p.max, maps[t ? t->map : p.p.map], t ? "yes" : "no", p.p.unit ? p.p.unit : "");
     }
 }
 
@@ -323,7 +323,8 @@ static enum exit_code begin(fit *f, bool *complete)
     bool found = false;
     enum exit_code code = o->resume ? fit_restart_load(f, &found) : EXIT_DONE;
     if (code == EXIT_DONE && o->resume) {
-        log_say(LOG_PROGRESS, found ? "goes on at epoch %lld, step %lld" : "nothing to resume; starting at the beginning", (long long)f->epoch, (long long)f->step);
+        log_say(LOG_PROGRESS, found ? "goes on at epoch %lld, step %lld" : "nothing to resume; starting at the beginning", (long long)f->epoch,
+                (long long)f->step);
     }
     if (code == EXIT_DONE && !found) {
         restart_remove(result);

@@ -107,8 +107,8 @@ void fit_plan_outputs(fit *f)
         model_keep(f->m, it->output);
         int64_t n = o.cells ? o.cells->ncell * o.nchan : 0, have = it->ncell > 0 ? it->ncell : it->info.ncell;
         if (it->r && n > 0 && n != have && !f->s.networks) {
-            input_problem(f->in, it->at, "fit: data: '%s' has %lld cells, the response %lld; columns names as many as the output has", o.name, (long long)n,
-                          (long long)have);
+            input_problem(f->in, it->at, "fit: data: '%s' has %lld cells, the response %lld; columns names as many as the output has", o.name,
+                          (long long)n, (long long)have);
         }
     }
     for (int i = 0; i < f->loss.nactivity; i++) {
@@ -518,7 +518,7 @@ void fit_data_attach(fit *f)
     }
     if (f->loss.nactivity > 0) {
         f->step_width = step_width(f);
-        f->step_staging = MEMORY_NEW(real, (int64_t)f->chunk *f->step_width);
+        f->step_staging = MEMORY_NEW(real, (int64_t)f->chunk * f->step_width);
         create_aimed(f, &f->steps, (int64_t)f->chunk * f->step_width);
         count_steps(f);
     }

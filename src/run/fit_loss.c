@@ -91,10 +91,10 @@ static void find_factors(const fit *f, fit_set set, double *factor, double *acti
 fit_turn fit_turn_create(fit *f, fit_set set)
 {
     int nnet = model_nnet(f->m);
-    fit_turn t = {.f = f, .sequence = MEMORY_NEW(int64_t, f->nseq), .factor = MEMORY_NEW(double, nnet * (f->nitem + 1))};
+    fit_turn t = {.f = f, .sequence = MEMORY_NEW(int64_t, f->nseq), .factor = MEMORY_NEW(double, nnet *(f->nitem + 1))};
     t.activity_factor = t.factor + nnet * f->nitem;
-    t.chunk = MEMORY_NEW(double, f->nleaf * nterm(f));
-    t.value = MEMORY_NEW(double, f->nleaf * nterm(f));
+    t.chunk = MEMORY_NEW(double, f->nleaf *nterm(f));
+    t.value = MEMORY_NEW(double, f->nleaf *nterm(f));
     find_factors(f, set, t.factor, t.activity_factor);
     return t;
 }
@@ -141,8 +141,8 @@ static void call_leaves(void *ctx, int first, int n, int worker)
         while (at + same < first + n && factor_of(c, at + same) == par[0]) {
             same++;
         }
-        c->f->be->ops->loss(c->f->be, c->kind, par, c->nt, view_of_leaf(c->y, at, same), some_leaves(c->target, at, same), view_of_leaf(c->mask, at, same),
-                            some_leaves(c->gy, at, same), c->value + at);
+        c->f->be->ops->loss(c->f->be, c->kind, par, c->nt, view_of_leaf(c->y, at, same), some_leaves(c->target, at, same),
+                            view_of_leaf(c->mask, at, same), some_leaves(c->gy, at, same), c->value + at);
     }
 }
 
@@ -198,8 +198,18 @@ static void add_item(const fit_turn *t, int i, int nt, bool gradient)
 {
     fit *f = t->f;
     const fit_item *it = &f->item[i];
-    loss_call c = {f, it->r ? loss_op(&f->loss) : LOSS_LINEAR, 1, f->loss.epsilon, t->factor + i, f->nitem, nt, model_output_at(f->m, it->output).v,
-                   item_view(f, it, it->target.now), item_view(f, it, it->mask.now), {0}, t->chunk + (int64_t)i * f->nleaf};
+    loss_call c = {f,
+                   it->r ? loss_op(&f->loss) : LOSS_LINEAR,
+                   1,
+                   f->loss.epsilon,
+                   t->factor + i,
+                   f->nitem,
+                   nt,
+                   model_output_at(f->m, it->output).v,
+                   item_view(f, it, it->target.now),
+                   item_view(f, it, it->mask.now),
+                   {0},
+                   t->chunk + (int64_t)i * f->nleaf};
     if (gradient) {
         c.gy = model_gradient(f->m, it->output);
     }
@@ -265,7 +275,7 @@ void fit_take_loss(const fit_turn *t)
 void fit_sum_losses(fit *f, const fit_turn *t)
 {
     int n = nterm(f), nnet = model_nnet(f->m);
-    double *total = MEMORY_NEW(double, nnet * n);
+    double *total = MEMORY_NEW(double, nnet *n);
     comm_network_sum(model_grid(f->m), t->value, n, total);
     for (int k = 0; k < nnet; k++) {
         f->losses[k] = 0;
@@ -337,7 +347,8 @@ static void stash_weights(void *ctx, const real *at)
     memcpy(c->stash + c->f->nstash, at, (size_t)(c->nt * c->it->frame_stride) * sizeof *at);
 }
 
-static fit_moments add_course(fit_moments s, double epsilon, int nt, const real *target, const real *weight, int64_t stride, const real *y, int64_t y_stride)
+static fit_moments add_course(fit_moments s, double epsilon, int nt, const real *target, const real *weight, int64_t stride, const real *y,
+                              int64_t y_stride)
 {
     for (int t = 0; t < nt; t++) {
         double w = (double)weight[t * stride], r = (double)target[t * stride], p = (double)y[t * y_stride];
@@ -367,7 +378,8 @@ static void add_output(void *ctx, const real *y)
                 int64_t at = k * it->chan_stride + row * it->row_stride + x;
                 const real *course = y + before + k * o.v.chan_stride + row * o.v.row_stride + x;
                 fit_moments *to = &c->to[fit_element(it, o.cells, o.v, c->leaf, k, row, x)];
-                *to = add_course(*to, c->f->loss.epsilon, c->nt, c->stash + at, c->stash + c->f->nstash + at, it->frame_stride, course, o.v.frame_stride);
+                *to = add_course(*to, c->f->loss.epsilon, c->nt, c->stash + at, c->stash + c->f->nstash + at, it->frame_stride, course,
+                                 o.v.frame_stride);
             }
         }
     }

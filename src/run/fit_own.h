@@ -166,6 +166,7 @@ struct fit {
     int nleaf, chunk;
     int64_t nvalue, nu;       /* values and optimiser's numbers of a network */
     double *value, *g_value, *g_part; /* [own network][nvalue] */
+    bool derived;             /* g_value holds what this sweep has derived so far */
     double *g_u;              /* [own network][nu] */
     fit_course *course;       /* [own network] */
     double *losses;           /* [own network] */

@@ -51,7 +51,8 @@ bool fit_time_to_stop(fit *f, bool *save)
 {
     double now = log_clock(), deadline = run_deadline(f->p);
     bool first = comm_rank() == 0, late = deadline > 0 && now + 2 * f->step_s > deadline; /* one more step and the restart file */
-    double votes[2] = {comm_signal_seen() || (first && late), first && f->p->opt->restart_every_s > 0 && now - f->saved_s > f->p->opt->restart_every_s};
+    double votes[2] = {comm_signal_seen() || (first && late),
+                       first && f->p->opt->restart_every_s > 0 && now - f->saved_s > f->p->opt->restart_every_s};
     comm_max_double(votes, 2);
     *save = votes[1] > 0;
     return votes[0] > 0;
@@ -116,9 +117,12 @@ static void show_progress(fit *f, int64_t nstep)
     }
     memory_free(all);
     double left = f->step > 0 ? wall / (double)f->step * (double)(nstep - f->step) : 0;
-    log_progress("epoch %lld of %lld  loss %.6g  %s %.5g  rate %.3g  %lld of %d fitting  %lld:%02lld left", (long long)f->epoch, (long long)f->s.epochs,
-                 sum[0] / sum[3], f->s.score == SCORE_LOSS ? "score (-loss)" : f->s.score == SCORE_CORRELATION ? "correlation" : "bits/spike", sum[1] / sum[3],
-                 f->course[0].rate, (long long)sum[2], (int)sum[3], (long long)left / 60, (long long)left % 60);
+    log_progress("epoch %lld of %lld  loss %.6g  %s %.5g  rate %.3g  %lld of %d fitting  %lld:%02lld left", (long long)f->epoch,
+                 (long long)f->s.epochs, sum[0] / sum[3],
+                 f->s.score == SCORE_LOSS          ? "score (-loss)"
+                 : f->s.score == SCORE_CORRELATION ? "correlation"
+                                                   : "bits/spike",
+                 sum[1] / sum[3], f->course[0].rate, (long long)sum[2], (int)sum[3], (long long)left / 60, (long long)left % 60);
 }
 
 /* Every rank hears of it; the first that knows what it is says so. */
@@ -131,8 +135,8 @@ enum exit_code fit_say_trouble(fit *f, fit_set set)
     comm_min_double(&speaker, 1);
     log_progress_end();
     if (comm_rank() == (int)speaker || (speaker == comm_size() && comm_rank() == 0)) {
-        fprintf(stderr, "chiasm: error: epoch %lld, step %lld of the fit: %s; a smaller optimiser.rate, optimiser.clip or limits may help\n", (long long)f->epoch,
-                (long long)f->step, f->trouble ? f->trouble : "the loss is not finite");
+        fprintf(stderr, "chiasm: error: epoch %lld, step %lld of the fit: %s; a smaller optimiser.rate, optimiser.clip or limits may help\n",
+                (long long)f->epoch, (long long)f->step, f->trouble ? f->trouble : "the loss is not finite");
     }
     return EXIT_DIVERGED;
 }

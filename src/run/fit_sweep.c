@@ -44,8 +44,10 @@ void fit_sweep_attach(fit *f)
         size_t needed, allowed = (size_t)f->s.memory_mb << 20;
         f->rewind = rewind_create(nstate, nchunk, allowed, &needed);
         if (!f->rewind) {
-            error_fatal(EXIT_NO_DEVICE, "back-propagation through %lld steps needs %.0f MiB of states a rank; allowed: fit.memory_mb %lld; use more ranks, or truncate",
-                        (long long)segment_steps(f), ceil((double)needed / 1048576), (long long)f->s.memory_mb);
+            error_fatal(
+                EXIT_NO_DEVICE,
+                "back-propagation through %lld steps needs %.0f MiB of states a rank; allowed: fit.memory_mb %lld; use more ranks, or truncate",
+                (long long)segment_steps(f), ceil((double)needed / 1048576), (long long)f->s.memory_mb);
         }
         log_say(LOG_PROGRESS, "back-propagation through %d chunks of %d steps: every %d-th state kept, %.3g MB a rank", nchunk, f->chunk,
                 rewind_spacing(f->rewind), (double)rewind_bytes(f->rewind) * 1e-6);
@@ -110,6 +112,16 @@ static void add_part(fit *f, int net)
     }
 }
 
+/* Of the first segment as they are, of later ones added. */
+static void take_derivatives(fit *f)
+{
+    model_gradient_sum(f->m, f->derived ? f->g_part : f->g_value);
+    if (f->derived) {
+        fit_each_network(f, add_part);
+    }
+    f->derived = true;
+}
+
 /* What model_gradient(m, 0) holds of the own pixels, into the movie's. */
 static void take_pixels(const fit_turn *t, int64_t t0, int nt)
 {
@@ -169,8 +181,7 @@ static void back_through(fit_turn *t, int64_t end)
         model_back_end(f->m);
     }
     if (f->nparam > 0) {
-        model_gradient_sum(f->m, f->g_part);
-        fit_each_network(f, add_part);
+        take_derivatives(f);
     }
 }
 
@@ -235,7 +246,7 @@ void fit_evaluate(fit *f, fit_set set, void (*take)(void *ctx, const int64_t *se
 void fit_loss(fit *f, fit_set set, bool gradient, int64_t draw)
 {
     model_training(f->m, f->s.target == FIT_PARAMETERS, draw); /* a stimulus is made for the network as it is */
-    if (fit_any_correlation(f) || !gradient) { /* the slopes follow from whole courses */
+    if (fit_any_correlation(f) || !gradient) {                 /* the slopes follow from whole courses */
         forward_only(f, set, NULL, NULL);
     }
     if (!gradient) {
@@ -245,7 +256,7 @@ void fit_loss(fit *f, fit_set set, bool gradient, int64_t draw)
     double *known = MEMORY_NEW(double, nnet);
     fit_turn t = fit_turn_create(f, set);
     memcpy(known, f->losses, (size_t)nnet * sizeof *known);
-    memset(f->g_value, 0, (size_t)(nnet * f->nvalue) * sizeof(double));
+    f->derived = false;
     for (int64_t first = 0; first < set.n; first += f->nseq) {
         next_turn(f, set, first, &t);
         sweep_back(&t);
