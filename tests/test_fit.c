@@ -176,6 +176,41 @@ static void penalties_have_their_values(void)
     CHECK(penalty_value(&p, nothing, g) == 0 && g[0] == 0);
 }
 
+/* Rows longer than those above, which go many columns at a time: the same squares, and E(v + d) - E(v - d) = 2 g.d as E has no third derivative. */
+static void penalties_of_long_rows(void)
+{
+    enum { T = 3, Y = 4, X = 150, N = T * Y * X };
+    static double v[N], g[N], d[N], up[N], down[N];
+    uint64_t seed = 11;
+    for (int i = 0; i < N; i++) {
+        v[i] = test_random(&seed);
+        d[i] = test_random(&seed);
+        up[i] = v[i] + d[i];
+        down[i] = v[i] - d[i];
+    }
+    static const enum penalty_kind kinds[] = {PENALTY_LAPLACE_SPACE, PENALTY_LAPLACE_TIME, PENALTY_SMOOTH};
+    for (int k = 0; k < 6; k++) {
+        penalty p = {kinds[k / 2], 0.7, 0, N, 3, {T, Y, X}, 0, k % 2};
+        double slope = 0, two = penalty_value(&p, up, NULL) - penalty_value(&p, down, NULL), value = penalty_value(&p, v, NULL);
+        memset(g, 0, sizeof g);
+        CHECK_NEAR(penalty_value(&p, v, g), value, 0, "the derivative beside it changes nothing");
+        for (int i = 0; i < N; i++) {
+            slope += g[i] * d[i];
+        }
+        CHECK_NEAR(2 * slope, two, 1e-10, "rounding of sums of thousands");
+        double narrow = 0; /* the same columns in pieces too narrow for that, one column of copies each: Laplacian along time only */
+        for (int x = 0; k / 2 == 1 && x < X; x++) {
+            double column[T * Y];
+            for (int i = 0; i < T * Y; i++) {
+                column[i] = v[i * X + x];
+            }
+            penalty q = {kinds[k / 2], 0.7, 0, T * Y, 3, {T, Y, 1}, 0, k % 2};
+            narrow += penalty_value(&q, column, NULL);
+        }
+        CHECK(k / 2 != 1 || fabs(narrow - value) < 1e-11 * value);
+    }
+}
+
 static bool find_parameter(void *ctx, const char *name, int64_t *at, int64_t *n, int *ndim, int64_t dims[5])
 {
     (void)ctx;
@@ -599,6 +634,7 @@ static void all_tests_begin(void) /* opens the backend that the others use */
 
 TEST_MAIN("fit", {"a backend opens", all_tests_begin}, {"parameters are mapped", parameters_are_mapped},
           {"penalties have their derivatives", penalties_have_their_derivatives}, {"penalties have their values", penalties_have_their_values},
+          {"penalties of long rows", penalties_of_long_rows},
           {"penalties are read", penalties_are_read}, {"losses are plain sums", losses_are_plain_sums}, {"losses add up", losses_add_up},
           {"weights are made", weights_are_made}, {"correlation is Pearson's", correlation_is_pearsons},
           {"the published network is trained", published_network_is_trained})

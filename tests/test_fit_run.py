@@ -229,11 +229,56 @@ def diverging(fits):
     fits.checks.check(not os.path.exists(fits.path("wild.h5")), "no result is left")
 
 
+def networks_input(fits, name, nnet, epochs, batch=1, **loss):
+    """So many networks, each with a window and a response of its own."""
+    random = np.random.default_rng(5)
+    with h5py.File(fits.path("networks.h5"), "w") as f:
+        f["y"] = random.poisson(0.3, (130, nnet)).astype(np.float32)
+        f["table"] = np.array([[3 * k % 12, 2 * k % 8, k] for k in range(nnet)], float)
+    source = fits.path("networks.h5")
+    fits.write(name, run={"duration": "1300 ms", "step": "10 ms", "seed": 3}, field={"pixels": [20, 16], "resolution": "10 /deg"},
+               stimulus={"type": "checkerboard", "check": "0.1 deg", "rate": "100 Hz"}, model=cnn(1),
+               fit={"parameters": ["conv.kernel", "out.*"], "data": {"source": source + ":/y", "axes": ["time", "cell"]},
+                    "loss": dict({"type": "squared", "activity": [{"stage": "out", "l1": 1e-2, "l2": 1e-3}]}, **loss),
+                    "penalties": [{"parameter": "conv.kernel", "l1": 1e-4, "laplace_space": 1e-3}],
+                    "sequences": {"length": 30, "batch": batch, "burn_in": 6}, "split": {"validation": 0},
+                    "optimiser": {"method": "adam", "rate": 1e-2}, "epochs": epochs, "evaluate_every": 1 << 20,
+                    "networks": {"window": [8, 8], "table": source + ":/table"}})
+
+
+def device_waits(fits):
+    """The emulated device: the results of the CPU, and the host waits as often for many networks as for few."""
+    if not os.path.exists(os.path.join(fits.build, "chiasm_emulated")):
+        print("  skipped: no emulated device (sanitizers)")
+        return
+    checks = fits.checks
+    for batch, chunk, loss in ((1, 4096, {}), (3, 4096, {}), (1, 16, {}), (3, 16, {"type": "correlation"}), (1, 4096, {"type": "correlation"})):
+        networks_input(fits, "networks.yaml", 3, 3, batch, **loss)
+        more = ["--set", f"run.chunk={chunk}"]
+        for threads in (1, 2):
+            fits.run("networks.yaml", f"cpu{threads}.h5", more=more + ["--threads", str(threads)])
+        fits.run("networks.yaml", "ranks.h5", 2, more=more)
+        fits.run("networks.yaml", "device.h5", more=more + ["--device", "cuda"], program="chiasm_emulated")
+        what = f"networks, batches of {batch}, chunks of {chunk} {loss.get('type', '')}"
+        fits.same("cpu1.h5", "cpu2.h5", what + ", 2 threads")
+        fits.same("cpu1.h5", "ranks.h5", what + ", 2 ranks")
+        ours, theirs = (value(fits.path(name), "conv.kernel") for name in ("device.h5", "cpu1.h5"))
+        checks.near(ours, theirs, 1e-5, what + ", device: float, a dozen steps of Adam, which divides by the size of a derivative")
+
+    def waits(nnet, epochs):
+        networks_input(fits, "networks.yaml", nnet, epochs)
+        return int(re.search(r"(\d+) waits", fits.run("networks.yaml", "none.h5", more=["--device", "cuda"], program="chiasm_emulated")).group(1))
+    os.environ["CHIASM_EMULATE_COUNT"] = "1"
+    few, many = ((waits(n, 3) - waits(n, 1)) / 8 for n in (2, 7))  # 4 batches an epoch
+    del os.environ["CHIASM_EMULATE_COUNT"]
+    checks.check(few == many <= 2, f"waits for the device in a step: {few:g} with 2 networks, {many:g} with 7")
+
+
 def main(build, only=None):
     checks = Checks()
     with work_folder() as folder:
         fits = Fits(build, folder, checks)
-        for part in (recovery, written_back, memory, interrupted, most_exciting, diverging):
+        for part in (recovery, written_back, memory, interrupted, most_exciting, diverging, device_waits):
             if only in (None, part.__name__):
                 print(part.__name__)
                 part(fits)

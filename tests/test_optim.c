@@ -1,5 +1,6 @@
 /* test_optim.c - optimisers: steps against PyTorch's, searches on functions whose minima are known, schedules, when a fit ends, restart. */
 #include "base/memory.h"
+#include "base/threads.h"
 #include "fit/optim.h"
 #include "fit/stopping.h"
 #include "input/input.h"
@@ -361,6 +362,51 @@ static void seeds_repeat(void)
     }
 }
 
+/* --- many numbers ---------------------------------------------------------------------------------------------------------- */
+/* In blocks over threads, or a few of them alone: the same bits for each number. */
+static void blocks_and_threads_change_nothing(void)
+{
+    enum { N = 200003, FIRST = 65530, FEW = 13, STEPS = 3 };
+    static const char *const texts[] = {"{method: adam, weight_decay: 0.1, ema: 0.9}", "{method: adamw, weight_decay: 0.1}",
+                                        "{method: sgd, momentum: 0.9, nesterov: true}", "{method: rprop}"};
+    double *u[2], *g = MEMORY_NEW(double, N), few[FEW];
+    for (int k = 0; k < 2; k++) {
+        u[k] = MEMORY_NEW(double, N);
+    }
+    for (size_t c = 0; c < sizeof texts / sizeof *texts; c++) {
+        optim_settings s = settings(texts[c]);
+        optim *o[3] = {optim_create(&s, N), optim_create(&s, N), optim_create(&s, FEW)};
+        uint64_t seed = 3;
+        for (int i = 0; i < N; i++) {
+            u[0][i] = u[1][i] = test_random(&seed);
+        }
+        memcpy(few, u[0] + FIRST, sizeof few);
+        for (int step = 0; step < STEPS; step++) {
+            for (int i = 0; i < N; i++) {
+                g[i] = test_random(&seed);
+            }
+            threads_use(1);
+            optim_step(o[0], u[0], g, 1, 0.01);
+            threads_use(2);
+            optim_step(o[1], u[1], g, 1, 0.01);
+            optim_step(o[2], few, g + FIRST, 1, 0.01);
+        }
+        CHECK(memcmp(u[0], u[1], N * sizeof *g) == 0);
+        CHECK(memcmp(u[0] + FIRST, few, sizeof few) == 0);
+        for (int k = 0; k < 3; k++) {
+            optim_destroy(o[k]);
+        }
+    }
+    g[N - 1] = -INFINITY;
+    CHECK(optim_bad(g, N) == N - 1 && optim_bad(g, N - 1) == -1);
+    g[4711] = NAN;
+    CHECK(optim_bad(g, N) == 4711);
+    threads_use(1);
+    memory_free(u[0]);
+    memory_free(u[1]);
+    memory_free(g);
+}
+
 /* --- at the door --------------------------------------------------------------------------------------------------------- */
 static void problems_are_told(void)
 {
@@ -391,4 +437,5 @@ TEST_MAIN("optim", {"steps are those of PyTorch", steps_are_pytorchs}, {"Adam is
           {"gradients are clipped", gradients_are_clipped}, {"the running mean follows", mean_follows}, {"a restart goes on", restart_goes_on},
           {"steps end", steps_end}, {"rates follow schedules", rates}, {"patience ends a fit", patience_ends},
           {"local searches find the minimum", local_searches_find}, {"global searches find it", global_searches_find}, {"bounds hold", bounds_hold},
-          {"searches are stopped", searches_are_stopped}, {"seeds repeat", seeds_repeat}, {"problems are told", problems_are_told})
+          {"searches are stopped", searches_are_stopped}, {"seeds repeat", seeds_repeat},
+          {"blocks and threads change nothing", blocks_and_threads_change_nothing}, {"problems are told", problems_are_told})

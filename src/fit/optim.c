@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/threads.h"
 
 /* --- the section ------------------------------------------------------------------------------------------------------- */
 #define AT(field) offsetof(optim_settings, field)
@@ -155,7 +156,7 @@ const char *optim_stop_text(enum optim_stop why)
 }
 
 /* --- steps ------------------------------------------------------------------------------------------------------------- */
-enum { MAX_ARRAY = 3 };
+enum { MAX_ARRAY = 3, BLOCK = 1 << 16 }; /* numbers that one thread moves: fewer are not worth waking another */
 struct optim {
     optim_settings s;
     enum method method;
@@ -205,89 +206,141 @@ void optim_destroy(optim *o)
     }
 }
 
+/* What is not finite has all bits of its exponent set: in whole numbers many are looked at at a time. */
+static bool any_bad(const double *g, int64_t n)
+{
+    const uint64_t exponent = 0x7FF0000000000000;
+    uint64_t bad = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, &g[i], sizeof bits);
+        bad |= (bits & exponent) == exponent;
+    }
+    return bad != 0;
+}
+
 int64_t optim_bad(const double *g, int64_t n)
 {
-    for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(g[i])) {
-            return i;
-        }
+    int64_t i = any_bad(g, n) ? 0 : n;
+    while (i < n && isfinite(g[i])) {
+        i++;
     }
-    return -1;
+    return i < n ? i : -1;
 }
 
+/* In eight lanes, then these. */
 double optim_norm(const double *g, int64_t n)
 {
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        sum += g[i] * g[i];
+    enum { LANES = 8 };
+    double lane[LANES] = {0};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int k = 0; k < LANES; k++) {
+            lane[k] += g[i + k] * g[i + k];
+        }
     }
-    return sqrt(sum);
+    for (int k = 0; i + k < n; k++) {
+        lane[k] += g[i + k] * g[i + k];
+    }
+    return sqrt(((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7])));
 }
 
-static void sgd(optim *o, double *u, const double *g, double shorten, double rate)
+/* --- one step of the numbers [first, first + n): each by itself, so any block of them gives the same bits ---------------------- */
+
+/* What is constant within a step, by value: the loops write numbers, which might else be these. */
+typedef struct move {
+    optim *o;
+    double *u;
+    const double *g;
+    double shorten, rate;
+} move;
+
+static void sgd(const move *m, int64_t first, int64_t n)
 {
-    const optim_settings *s = &o->s;
-    for (int64_t i = 0; i < o->n; i++) {
-        double move = shorten * g[i] + s->weight_decay * u[i];
-        if (o->a) {
-            o->a[i] = s->momentum * o->a[i] + move;
-            move = s->nesterov ? move + s->momentum * o->a[i] : o->a[i];
+    const optim_settings s = m->o->s;
+    const double shorten = m->shorten, rate = m->rate;
+    double *restrict u = m->u + first, *restrict velocity = m->o->a ? m->o->a + first : NULL;
+    const double *restrict g = m->g + first;
+    for (int64_t i = 0; i < n; i++) {
+        double by = shorten * g[i] + s.weight_decay * u[i];
+        if (velocity) {
+            velocity[i] = s.momentum * velocity[i] + by;
+            by = s.nesterov ? by + s.momentum * velocity[i] : velocity[i];
         }
-        u[i] -= rate * move;
+        u[i] -= rate * by;
     }
 }
 
 /* t: number of this step, from 1. */
-static void adam(optim *o, double *u, const double *g, double shorten, double rate)
+static void adam(const move *m, int64_t first, int64_t n)
 {
-    const optim_settings *s = &o->s;
-    double t = (double)(o->step + 1), unbias1 = 1 - pow(s->beta1, t), unbias2 = sqrt(1 - pow(s->beta2, t));
-    double epsilon = s->epsilon_form == OPTIM_EPSILON_TORCH ? s->epsilon * unbias2 : s->epsilon; /* sqrt(v)/unbias2 + epsilon, times unbias2 */
-    double now = rate * unbias2 / unbias1;
-    bool decoupled = o->method == ADAMW;
-    for (int64_t i = 0; i < o->n; i++) {
-        double gradient = shorten * g[i] + (decoupled ? 0 : s->weight_decay * u[i]);
-        o->a[i] = s->beta1 * o->a[i] + (1 - s->beta1) * gradient;
-        o->b[i] = s->beta2 * o->b[i] + (1 - s->beta2) * gradient * gradient;
-        u[i] -= (decoupled ? rate * s->weight_decay * u[i] : 0) + now * o->a[i] / (sqrt(o->b[i]) + epsilon);
+    const optim_settings s = m->o->s;
+    const double t = (double)(m->o->step + 1), unbias1 = 1 - pow(s.beta1, t), unbias2 = sqrt(1 - pow(s.beta2, t));
+    const double epsilon = s.epsilon_form == OPTIM_EPSILON_TORCH ? s.epsilon * unbias2 : s.epsilon; /* sqrt(v)/unbias2 + epsilon, times unbias2 */
+    const double now = m->rate * unbias2 / unbias1, shorten = m->shorten;
+    const bool decoupled = m->o->method == ADAMW;
+    const double coupled_decay = decoupled ? 0 : s.weight_decay, decay = decoupled ? m->rate * s.weight_decay : 0;
+    double *restrict u = m->u + first, *restrict mean = m->o->a + first, *restrict square = m->o->b + first;
+    const double *restrict g = m->g + first;
+    for (int64_t i = 0; i < n; i++) {
+        double gradient = shorten * g[i] + coupled_decay * u[i];
+        mean[i] = s.beta1 * mean[i] + (1 - s.beta1) * gradient;
+        square[i] = s.beta2 * square[i] + (1 - s.beta2) * gradient * gradient;
+        u[i] -= decay * u[i] + now * mean[i] / (sqrt(square[i]) + epsilon);
     }
 }
 
-static void rprop(optim *o, double *u, const double *g, double shorten, double rate)
+static void rprop(const move *m, int64_t first, int64_t n)
 {
-    const optim_settings *s = &o->s;
-    for (int64_t i = 0; i < o->n; i++) {
-        double gradient = shorten * g[i] + s->weight_decay * u[i], *size = &o->b[i];
-        double turn = gradient * o->a[i];
-        if (o->step == 0) {
-            *size = rate;
-        }
-        *size = turn > 0 ? fmin(*size * s->rprop_grow, s->rprop_most) : turn < 0 ? fmax(*size * s->rprop_shrink, s->rprop_least) : *size;
-        o->a[i] = turn < 0 ? 0 : gradient; /* after a turn it stands still for one step */
-        u[i] -= (double)((o->a[i] > 0) - (o->a[i] < 0)) * *size;
+    const optim_settings s = m->o->s;
+    const double shorten = m->shorten, rate = m->rate;
+    const bool begins = m->o->step == 0;
+    double *restrict u = m->u + first, *restrict last = m->o->a + first, *restrict size = m->o->b + first;
+    const double *restrict g = m->g + first;
+    for (int64_t i = 0; i < n; i++) {
+        double gradient = shorten * g[i] + s.weight_decay * u[i], turn = gradient * last[i], now = begins ? rate : size[i];
+        double more = now * s.rprop_grow, less = now * s.rprop_shrink;
+        more = more < s.rprop_most ? more : s.rprop_most;
+        less = less > s.rprop_least ? less : s.rprop_least;
+        size[i] = turn > 0 ? more : turn < 0 ? less : now;
+        last[i] = turn < 0 ? 0 : gradient; /* after a turn it stands still for one step */
+        u[i] -= (double)((last[i] > 0) - (last[i] < 0)) * size[i];
     }
 }
 
-static void follow(optim *o, const double *u)
+/* The running mean of u. */
+static void follow(const move *m, int64_t first, int64_t n)
 {
-    double keep = o->step == 0 ? 0 : o->s.ema;
-    for (int64_t i = 0; o->mean && i < o->n; i++) {
-        o->mean[i] = keep * o->mean[i] + (1 - keep) * u[i];
+    const double keep = m->o->step == 0 ? 0 : m->o->s.ema;
+    double *restrict mean = m->o->mean + first;
+    const double *restrict u = m->u + first;
+    for (int64_t i = 0; i < n; i++) {
+        mean[i] = keep * mean[i] + (1 - keep) * u[i];
+    }
+}
+
+static void move_block(void *ctx, int64_t block)
+{
+    static void (*const methods[NMETHOD])(const move *, int64_t, int64_t) = {sgd, adam, adam, rprop};
+    const move *m = ctx;
+    int64_t first = block * BLOCK, n = m->o->n - first < BLOCK ? m->o->n - first : BLOCK;
+    methods[m->o->method](m, first, n);
+    if (m->o->mean) {
+        follow(m, first, n);
     }
 }
 
 enum optim_stop optim_step(optim *o, double *u, const double *g, double loss, double rate_now)
 {
-    static void (*const methods[NMETHOD])(optim *, double *, const double *, double, double) = {sgd, adam, adam, rprop};
-    if (!isfinite(loss) || optim_bad(g, o->n) >= 0) {
+    if (!isfinite(loss) || any_bad(g, o->n)) {
         return OPTIM_NOT_FINITE;
     }
     if (loss <= o->s.target) {
         return OPTIM_TARGET;
     }
     double norm = o->s.clip > 0 ? optim_norm(g, o->n) : 0;
-    methods[o->method](o, u, g, norm > o->s.clip ? o->s.clip / norm : 1, rate_now);
-    follow(o, u);
+    move m = {o, u, g, norm > o->s.clip ? o->s.clip / norm : 1, rate_now};
+    threads_each((o->n + BLOCK - 1) / BLOCK, move_block, &m);
     o->step++;
     return o->s.max_steps > 0 && o->step >= o->s.max_steps ? OPTIM_MAX_STEPS : OPTIM_GO;
 }

@@ -7,26 +7,26 @@
 #include "base/memory.h"
 
 /* --- absolute values, squares, norms ------------------------------------------------------------------------------------ */
-static double l1(const penalty *p, const double *v, double *g)
+static double l1(const penalty *p, const double *restrict v, double *restrict g)
 {
     double sum = 0;
     for (int64_t i = 0; i < p->n; i++) {
         sum += fabs(v[i]);
-        if (g) {
-            g[i] += p->weight * ((v[i] > 0) - (v[i] < 0));
-        }
+    }
+    for (int64_t i = 0; g && i < p->n; i++) {
+        g[i] += v[i] > 0 ? p->weight : v[i] < 0 ? -p->weight : 0;
     }
     return p->weight * sum;
 }
 
-static double l2(const penalty *p, const double *v, double *g)
+static double l2(const penalty *p, const double *restrict v, double *restrict g)
 {
     double sum = 0;
     for (int64_t i = 0; i < p->n; i++) {
         sum += v[i] * v[i];
-        if (g) {
-            g[i] += 2 * p->weight * v[i];
-        }
+    }
+    for (int64_t i = 0; g && i < p->n; i++) {
+        g[i] += 2 * p->weight * v[i];
     }
     return p->weight * sum;
 }
@@ -98,7 +98,8 @@ static bool inside(const volume *a, int64_t t, int64_t y, int64_t x)
 }
 
 /* The difference at (t, y, x) of one copy, squared. */
-static double square_at(const penalty *p, const stencil *s, const volume *a, const int64_t at[3], const double *v, double *g)
+static inline __attribute__((always_inline)) double square_at(const penalty *p, const stencil *s, const volume *a, const int64_t at[3],
+                                                              const double *v, double *g)
 {
     double difference = 0;
     for (int i = 0; i < s->n; i++) {
@@ -118,18 +119,64 @@ static double square_at(const penalty *p, const stencil *s, const volume *a, con
     return difference * difference;
 }
 
+/* Columns [from, to) of row (t, y) at which every point of the stencil is inside; none, or too few to be worth it: from = to. */
+static void whole_columns(const stencil *s, const volume *a, int64_t t, int64_t y, int64_t *from, int64_t *to)
+{
+    *from = 0;
+    *to = a->nx;
+    for (int i = 0; i < s->n; i++) {
+        bool row = inside(a, t + s->point[i].t, y + s->point[i].y, 0);
+        *from = s->point[i].x < 0 && *from < -s->point[i].x ? -s->point[i].x : *from;
+        *to = row ? (*to < a->nx - s->point[i].x ? *to : a->nx - s->point[i].x) : 0;
+    }
+    *to = *to - *from >= 16 ? *to : *from;
+}
+
+/* Adds the squares of n differences next to each other, all inside, in their order. */
+static double squares_inside(const penalty *p, const stencil *s, const volume *a, int64_t n, double sum, const double *restrict v, double *restrict g)
+{
+    enum { RUN = 64 };
+    for (int64_t first = 0; first < n; first += RUN) {
+        int m = (int)(n - first < RUN ? n - first : RUN);
+        double difference[RUN] = {0};
+        for (int k = 0; k < s->n; k++) {
+            const double *at = v + first + (s->point[k].t * a->ny + s->point[k].y) * a->nx + s->point[k].x, factor = s->point[k].factor;
+            for (int i = 0; i < m; i++) {
+                difference[i] += factor * at[i];
+            }
+        }
+        for (int i = 0; i < m; i++) {
+            sum += difference[i] * difference[i];
+        }
+        for (int k = 0; g && k < s->n; k++) {
+            double *at = g + first + (s->point[k].t * a->ny + s->point[k].y) * a->nx + s->point[k].x, factor = 2 * p->weight * s->point[k].factor;
+            for (int i = 0; i < m; i++) {
+                at[i] += factor * difference[i];
+            }
+        }
+    }
+    return sum;
+}
+
 /* Centred differences stand at every value; first differences also between the edge and what is outside before it, so they begin at -1 along `axis`.
  */
 static double differences(const penalty *p, const stencil *s, int axis, const double *v, double *g)
 {
     volume a = volume_of(p);
     double sum = 0;
-    int64_t size = a.nt * a.ny * a.nx, at[3];
-    for (int64_t k = 0; k < a.ncopy; k++) {
+    int64_t size = a.nt * a.ny * a.nx, at[3], from, to;
+    for (int64_t k = 0; k < a.ncopy; k++, v += size, g = g ? g + size : NULL) {
         for (at[0] = axis == 0 ? -1 : 0; at[0] < a.nt; at[0]++) {
             for (at[1] = axis == 1 ? -1 : 0; at[1] < a.ny; at[1]++) {
+                int64_t row = (at[0] * a.ny + at[1]) * a.nx;
+                whole_columns(s, &a, at[0], at[1], &from, &to);
                 for (at[2] = axis == 2 ? -1 : 0; at[2] < a.nx; at[2]++) {
-                    sum += square_at(p, s, &a, at, v + k * size, g ? g + k * size : NULL);
+                    if (at[2] == from && to > from) {
+                        sum = squares_inside(p, s, &a, to - from, sum, v + row + from, g ? g + row + from : NULL);
+                        at[2] = to - 1;
+                    } else {
+                        sum += square_at(p, s, &a, at, v, g);
+                    }
                 }
             }
         }

@@ -25,6 +25,13 @@ static void logistic(double u, double *above, double *below)
     *below = u > 0 ? near_zero : near_one;
 }
 
+/* As fmin(fmax(x, low), high), NaN too, but no call, so that loops of it become SIMD. */
+static inline double within(double x, double low, double high)
+{
+    double above = x >= low ? x : low;
+    return above <= high ? above : high;
+}
+
 static double to_value(const transform_piece *k, double u)
 {
     double above, below, p = u * k->scale;
@@ -34,7 +41,7 @@ static double to_value(const transform_piece *k, double u)
         logistic(u, &above, &below);
         p = above < 0.5 ? k->min + (k->max - k->min) * above : k->max - (k->max - k->min) * below;
     }
-    return fmin(fmax(p, k->min), k->max);
+    return within(p, k->min, k->max);
 }
 
 static double slope(const transform_piece *k, double u)
@@ -84,9 +91,11 @@ void transform_out(const transform *t, const double *u, double *p)
 {
     for (int i = 0; i < t->npiece; i++) {
         const transform_piece *k = &t->piece[i];
+        double *restrict to = p + k->at, scale = k->scale, min = k->min, max = k->max;
         for (int64_t j = 0; j < k->n; j++) {
-            p[k->at + j] = to_value(k, *u++);
+            to[j] = k->map == PARAM_FREE ? within(u[j] * scale, min, max) : to_value(k, u[j]);
         }
+        u += k->n;
     }
 }
 
@@ -94,9 +103,13 @@ void transform_gradient(const transform *t, const double *u, const double *g_p, 
 {
     for (int i = 0; i < t->npiece; i++) {
         const transform_piece *k = &t->piece[i];
+        const double *from = g_p + k->at, scale = k->scale;
+        double *restrict to = g_u;
         for (int64_t j = 0; j < k->n; j++) {
-            *g_u++ = slope(k, *u++) * g_p[k->at + j];
+            to[j] = (k->map == PARAM_FREE ? scale : slope(k, u[j])) * from[j];
         }
+        u += k->n;
+        g_u += k->n;
     }
 }
 
@@ -127,8 +140,9 @@ void transform_clip(const transform *t, double *u)
     for (int i = 0; i < t->npiece; i++) {
         double low, high;
         piece_bounds(&t->piece[i], &low, &high);
-        for (int64_t j = 0; j < t->piece[i].n; j++, u++) {
-            *u = fmin(fmax(*u, low), high);
+        for (int64_t j = 0; j < t->piece[i].n; j++) {
+            u[j] = within(u[j], low, high);
         }
+        u += t->piece[i].n;
     }
 }

@@ -7,11 +7,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/threads.h"
 #include "cluster/comm.h"
 #include "run/fit_own.h"
 #include "run/restart.h"
-
-#define DIVERGED 1e9 /* times the loss of the first step */
 
 /* --- plan ------------------------------------------------------------------------------------------------------------ */
 
@@ -110,6 +109,8 @@ void fit_destroy(fit *f)
         return;
     }
     fit_data_destroy(f);
+    fit_frames_destroy(f);
+    fit_loss_destroy(f);
     fit_sweep_destroy(f);
     for (int k = 0; f->course && (k == 0 || k < model_nnet(f->m)); k++) {
         if (f->course[k].optim) {
@@ -138,25 +139,23 @@ model *fit_model(const fit *f)
 
 size_t fit_bytes_device(const fit *f)
 {
-    size_t bytes = fit_target_bytes(f);
-    for (int i = 0; i < f->nitem; i++) {
-        model_output o = model_output_at(f->m, f->item[i].output);
-        bytes += 2 * (size_t)f->chunk * (size_t)o.nchan * (size_t)o.v.pad_ny * (size_t)o.v.pad_nx * (size_t)model_nleaf(f->m) * sizeof(real);
+    size_t bytes = fit_aim_bytes(f) + fit_frame_bytes_device(f);
+    for (int i = 0; i < f->nitem && f->loss.type == LOSS_TYPE_CORRELATION; i++) { /* slopes */
+        bytes += (size_t)(fit_aim_reals(f, &f->item[i]) * model_nleaf(f->m)) * sizeof(real);
     }
     return bytes;
 }
 
 size_t fit_bytes(const fit *f)
 {
-    size_t bytes = fit_movie_bytes(f) + fit_target_bytes(f), nnet = (size_t)model_nnet(f->m);
+    size_t bytes = fit_movie_bytes(f) + fit_aim_bytes(f), nnet = (size_t)model_nnet(f->m);
     bytes += nnet * (size_t)(3 * model_nvalue(f->m) + 6 * f->nu) * sizeof(double);
     bytes += 2 * (size_t)f->npixel * sizeof(double) * 4;
     size_t states = (size_t)model_nleaf(f->m) * (size_t)model_nstate(f->m) * sizeof(real), most = (size_t)f->s.memory_mb << 20;
     size_t all = states * (size_t)((f->window + f->chunk - 1) / f->chunk);
-    for (int i = 0; i < f->nitem; i++) { /* targets and weights of a chunk; and of one leaf, while they are made and scored, in double */
-        model_output o = model_output_at(f->m, f->item[i].output);
-        size_t leaf = (size_t)f->chunk * (size_t)o.nchan * (size_t)o.v.pad_ny * (size_t)o.v.pad_nx;
-        bytes += 2 * leaf * (size_t)model_nleaf(f->m) * sizeof(real) + leaf * (sizeof(real) + 2 * sizeof(double));
+    for (int i = 0; i < f->nitem; i++) { /* while targets and weights are made, and scored */
+        size_t leaf = (size_t)fit_aim_reals(f, &f->item[i]), nthread = (size_t)f->p->set.threads;
+        bytes += leaf * (sizeof(real) + 2 * sizeof(double)) + 2 * leaf * nthread * sizeof(real);
         bytes += f->item[i].r ? response_bytes(f->item[i].r) : 0;
     }
     return bytes + (all < most ? all : most);
@@ -182,24 +181,22 @@ void fit_print_plan(const fit *f)
         const transform_piece *t = piece < f->nparam ? &f->transform.piece[piece] : NULL;
         char name[128];
         snprintf(name, sizeof name, "%s.%s", p.stage, p.p.name);
-        log_say(LOG_RESULT, "%-28s %8lld %14.6g %14.6g %14.6g  %-8s %s  %s", name, (long long)p.p.n, p.p.start[0], t ? t->min : p.p.min, t ? t->max : p.p.max,
-                maps[t ? t->map : p.p.map], t ? "yes" : "no", p.p.unit ? p.p.unit : "");
+        log_say(LOG_RESULT, "%-28s %8lld %14.6g %14.6g %14.6g  %-8s %s  %s", name, (long long)p.p.n, p.p.start[0], t ? t->min : p.p.min,
+                t ? t->max : p.p.max, maps[t ? t->map : p.p.map], t ? "yes" : "no", p.p.unit ? p.p.unit : "");
     }
 }
 
 /* --- memory ---------------------------------------------------------------------------------------------------------- */
-
-void fit_take_u(fit *f, int net, const double *u)
-{
-    transform_out(&f->transform, u, f->value + net * f->nvalue);
-}
 
 void fit_attach(fit *f, backend *be)
 {
     int nnet = model_nnet(f->m) > 0 ? model_nnet(f->m) : 1; /* a rank without leaves holds the numbers of the first network all the same */
     f->be = be;
     model_attach(f->m, be);
+    threads_use((int)f->p->set.threads);
     fit_data_attach(f);
+    fit_frames_attach(f);
+    fit_loss_attach(f);
     fit_sweep_attach(f);
     f->course = MEMORY_NEW(fit_course, nnet);
     for (int k = 0; k < nnet; k++) {
@@ -223,224 +220,6 @@ void fit_attach(fit *f, backend *be)
     if (f->p->stim && stimulus_broken(f->p->stim)) {
         error_fatal(EXIT_BAD_INPUT, "%s", stimulus_broken(f->p->stim));
     }
-}
-
-/* --- the loop: what is looked at -------------------------------------------------------------------------------------- */
-
-bool fit_time_to_stop(fit *f, bool *save)
-{
-    double now = log_clock(), deadline = run_deadline(f->p);
-    bool first = comm_rank() == 0, late = deadline > 0 && now + 2 * f->step_s > deadline; /* one more step and the restart file */
-    double votes[2] = {comm_signal_seen() || (first && late), first && f->p->opt->restart_every_s > 0 && now - f->saved_s > f->p->opt->restart_every_s};
-    comm_max_double(votes, 2);
-    *save = votes[1] > 0;
-    return votes[0] > 0;
-}
-
-/* The running mean of the parameters is what is scored, if there is one. */
-static const double *scored(const fit_course *c)
-{
-    const double *mean = c->optim ? optim_mean(c->optim) : NULL;
-    return mean ? mean : c->u;
-}
-
-static void look(fit *f)
-{
-    bool validates = f->set[SPLIT_VALIDATION].n > 0;
-    int nnet = model_nnet(f->m);
-    for (int k = 0; k < nnet; k++) {
-        fit_take_u(f, k, scored(&f->course[k]));
-    }
-    if (validates) {
-        fit_set_parameters(f);
-        fit_evaluate(f, f->set[SPLIT_VALIDATION], NULL, NULL);
-    }
-    for (int k = 0; k < nnet; k++) {
-        fit_course *c = &f->course[k];
-        if (c->stopped) {
-            continue;
-        }
-        c->loss = c->n > 0 ? c->sum / c->n : NAN;
-        c->sum = c->n = 0;
-        c->validation = validates ? f->losses[k] : NAN;
-        c->score = validates ? fit_score_of(f, k) : -c->loss;
-        bool better = stopping_look(&f->stopping, f->optim.schedule == OPTIM_PLATEAU ? f->optim.patience : 0, c->score, &c->stop);
-        if (better || !validates) {
-            memcpy(c->best_u, scored(c), (size_t)f->nu * sizeof(double));
-            memcpy(c->best_value, f->value + k * f->nvalue, (size_t)f->nvalue * sizeof(double));
-        }
-        c->stopped = stopping_wanted(&f->stopping, &c->stop);
-    }
-    fit_note_history(f);
-}
-
-/* Collective, for the eye only: means over networks. */
-static void show_progress(fit *f, int64_t nstep)
-{
-    double mine[4] = {0, 0, 0, 0}, *all = MEMORY_NEW(double, 4 * comm_size());
-    int begin, n = fit_networks_to_write(f, &begin); /* each counts once */
-    for (int k = begin; k < begin + n; k++) {
-        const fit_course *c = &f->course[k];
-        mine[0] += isfinite(c->loss) ? c->loss : 0;
-        mine[1] += isfinite(c->score) ? c->score : 0;
-        mine[2] += !c->stopped;
-        mine[3]++;
-    }
-    comm_gather_double(mine, 4, all);
-    double sum[4] = {0, 0, 0, 0}, wall = log_clock() - f->began_s;
-    for (int r = 0; r < 4 * comm_size(); r++) {
-        sum[r % 4] += all[r];
-    }
-    memory_free(all);
-    double left = f->step > 0 ? wall / (double)f->step * (double)(nstep - f->step) : 0;
-    log_progress("epoch %lld of %lld  loss %.6g  %s %.5g  rate %.3g  %lld of %d fitting  %lld:%02lld left", (long long)f->epoch, (long long)f->s.epochs,
-                 sum[0] / sum[3], f->s.score == SCORE_LOSS ? "score (-loss)" : f->s.score == SCORE_CORRELATION ? "correlation" : "bits/spike", sum[1] / sum[3],
-                 f->course[0].rate, (long long)sum[2], (int)sum[3], (long long)left / 60, (long long)left % 60);
-}
-
-/* Every rank hears of it; the first that knows what it is says so. */
-enum exit_code fit_say_trouble(fit *f, fit_set set)
-{
-    if (!comm_any(f->trouble != NULL)) {
-        fit_diagnose(f, set);
-    }
-    double speaker = f->trouble ? comm_rank() : comm_size();
-    comm_min_double(&speaker, 1);
-    log_progress_end();
-    if (comm_rank() == (int)speaker || (speaker == comm_size() && comm_rank() == 0)) {
-        fprintf(stderr, "chiasm: error: epoch %lld, step %lld of the fit: %s; a smaller optimiser.rate, optimiser.clip or limits may help\n", (long long)f->epoch,
-                (long long)f->step, f->trouble ? f->trouble : "the loss is not finite");
-    }
-    return EXIT_DIVERGED;
-}
-
-/* --- methods that step ------------------------------------------------------------------------------------------------ */
-
-/* Collective.  Losses and derivatives by the optimiser's numbers; false: not finite somewhere. */
-static bool derive(fit *f, fit_set set)
-{
-    for (int k = 0; k < model_nnet(f->m); k++) {
-        fit_take_u(f, k, f->course[k].u);
-    }
-    fit_set_parameters(f);
-    fit_loss(f, set, true, f->step);
-    bool fine = true;
-    for (int k = 0; k < model_nnet(f->m); k++) {
-        f->losses[k] += fit_penalties(f, k, f->g_value + k * f->nvalue);
-        transform_gradient(&f->transform, f->course[k].u, f->g_value + k * f->nvalue, f->g_u + k * f->nu);
-        fine = fine && isfinite(f->losses[k]) && optim_bad(f->g_u + k * f->nu, f->nu) < 0;
-    }
-    return !comm_any(!fine);
-}
-
-/* Of network k: the loss has left all that it began with.  Names what went furthest. */
-static bool diverges(fit *f, int k)
-{
-    fit_course *c = &f->course[k];
-    c->first = isfinite(c->first) ? c->first : f->losses[k];
-    if (fabs(f->losses[k]) <= DIVERGED * fmax(fabs(c->first), 1)) {
-        return false;
-    }
-    double *u = MEMORY_NEW(double, f->nu), *p = MEMORY_NEW(double, f->nvalue), most = -1;
-    int64_t at = 0;
-    const transform_piece *furthest = NULL;
-    fit_start_values(f, model_first_net(f->m) + k, p);
-    transform_in(&f->transform, p, u);
-    for (int i = 0; i < f->nparam; i++) {
-        const transform_piece *t = &f->transform.piece[i];
-        for (int64_t j = 0; j < t->n; j++, at++) {
-            if (fabs(c->u[at] - u[at]) > most) {
-                most = fabs(c->u[at] - u[at]);
-                furthest = t;
-            }
-        }
-    }
-    memory_free(f->trouble);
-    f->trouble = memory_text("the loss is %.4g after %.4g at the start; %s went furthest, to %.6g", f->losses[k], c->first, furthest->name,
-                             f->value[k * f->nvalue + furthest->at]);
-    memory_free(u);
-    memory_free(p);
-    return true;
-}
-
-static bool step(fit *f, fit_set set, int64_t nstep)
-{
-    double start = log_clock();
-    if (!derive(f, set)) {
-        return false;
-    }
-    bool lost = false;
-    for (int k = 0; k < model_nnet(f->m); k++) {
-        lost = diverges(f, k) || lost;
-    }
-    if (comm_any(lost)) {
-        return false;
-    }
-    for (int k = 0; k < model_nnet(f->m); k++) {
-        fit_course *c = &f->course[k];
-        if (!c->stopped && model_has_statistics(f->m)) {
-            model_statistics(f->m, k, f->value + k * f->nvalue);
-        }
-        if (!c->stopped) {
-            c->rate = optim_rate(&f->optim, f->step, nstep, c->stop.nreduction);
-            enum optim_stop stop = optim_step(c->optim, c->u, f->g_u + k * f->nu, f->losses[k], c->rate);
-            transform_clip(&f->transform, c->u);
-            c->sum += f->losses[k];
-            c->n++;
-            c->stopped = stop != OPTIM_GO;
-        }
-    }
-    f->step++;
-    f->step_s = fmax(f->step_s, log_clock() - start);
-    return true;
-}
-
-static bool all_stopped(const fit *f)
-{
-    bool going = false;
-    for (int k = 0; k < model_nnet(f->m); k++) {
-        going = going || !f->course[k].stopped;
-    }
-    return !comm_any(going);
-}
-
-static enum exit_code run_epochs(fit *f)
-{
-    fit_set train = f->set[SPLIT_TRAIN];
-    int64_t nbatch = (train.n + f->nseq - 1) / f->nseq, nstep = f->s.epochs * nbatch;
-    int64_t *order = MEMORY_NEW(int64_t, train.n), *list = MEMORY_NEW(int64_t, f->nseq);
-    enum exit_code code = EXIT_DONE;
-    while (f->epoch < f->s.epochs && code == EXIT_DONE && !all_stopped(f)) {
-        split_order(f->setup.seed, f->epoch, train.n, f->seq.order == 0, order);
-        fit_set set = {list, 0};
-        for (int64_t i = f->batch * f->nseq; i < train.n && set.n < f->nseq; i++) {
-            list[set.n++] = train.sequence[order[i]];
-        }
-        if (!step(f, set, nstep)) {
-            code = fit_say_trouble(f, set);
-            break;
-        }
-        f->batch++;
-        bool ends = f->batch == nbatch;
-        if (ends) {
-            f->batch = 0;
-            f->epoch++;
-        }
-        if (f->s.evaluate_every > 0 ? f->step % f->s.evaluate_every == 0 || f->step == nstep : ends) {
-            look(f);
-            show_progress(f, nstep);
-        }
-        bool save;
-        if (fit_time_to_stop(f, &save) && f->step < nstep) {
-            code = EXIT_STOPPED;
-        }
-        if (save || code == EXIT_STOPPED) {
-            fit_restart_save(f);
-        }
-    }
-    memory_free(order);
-    memory_free(list);
-    return code;
 }
 
 /* --- searches ---------------------------------------------------------------------------------------------------------- */
@@ -544,7 +323,8 @@ static enum exit_code begin(fit *f, bool *complete)
     bool found = false;
     enum exit_code code = o->resume ? fit_restart_load(f, &found) : EXIT_DONE;
     if (code == EXIT_DONE && o->resume) {
-        log_say(LOG_PROGRESS, found ? "goes on at epoch %lld, step %lld" : "nothing to resume; starting at the beginning", (long long)f->epoch, (long long)f->step);
+        log_say(LOG_PROGRESS, found ? "goes on at epoch %lld, step %lld" : "nothing to resume; starting at the beginning", (long long)f->epoch,
+                (long long)f->step);
     }
     if (code == EXIT_DONE && !found) {
         restart_remove(result);
@@ -562,7 +342,7 @@ enum exit_code fit_run(fit *f, backend *be)
     }
     f->result = store_create(f->p->result, f->p->opt->overwrite || f->p->opt->resume);
     f->began_s = f->saved_s = log_clock();
-    code = f->s.target == FIT_STIMULUS ? fit_run_stimulus(f) : optim_is_search(&f->optim) ? run_search(f) : run_epochs(f);
+    code = f->s.target == FIT_STIMULUS ? fit_run_stimulus(f) : optim_is_search(&f->optim) ? run_search(f) : fit_run_epochs(f);
     log_progress_end();
     if (code == EXIT_DONE) {
         fit_write_result(f, log_clock() - f->began_s);

@@ -1,8 +1,8 @@
 /* fit.h - the run mode `chiasm fit`: the section `fit` of an input.
  *
  * Parameters (or the stimulus itself) are changed until outputs of the model match responses.  A recording is cut in sequences; the sequences of a
- * batch are computed at once, as leaves of the grid (and so are many networks, each with parameters and responses of its own).  Gradients are summed in
- * one fixed tree, so that every rank takes the same step and nothing depends on the number of ranks. */
+ * batch are computed at once, as leaves of the grid (and so are many networks, each with parameters and responses of its own).  Gradients are
+ * summed in one fixed tree, so that every rank takes the same step and nothing depends on the number of ranks. */
 #ifndef FIT_H
 #define FIT_H
 #include "compute/backend.h"

@@ -95,8 +95,8 @@ static void say(const char *name, const taylor *t)
     static const char *const verdict[] = {[RIGHT] = "right", [UNCLEAR] = "unclear: too few steps above rounding", [WRONG] = "WRONG"};
     char order[32];
     snprintf(order, sizeof order, isfinite(t->order) ? "%.3f" : "exact", t->order);
-    log_say(LOG_RESULT, "%-28s %12.4e  %9.2e %9.2e %9.2e %9.2e %9.2e %9.2e  %6s  %s", name, t->slope, t->remainder[0], t->remainder[1], t->remainder[2],
-            t->remainder[3], t->remainder[4], t->remainder[5], order, verdict[t->verdict]);
+    log_say(LOG_RESULT, "%-28s %12.4e  %9.2e %9.2e %9.2e %9.2e %9.2e %9.2e  %6s  %s", name, t->slope, t->remainder[0], t->remainder[1],
+            t->remainder[2], t->remainder[3], t->remainder[4], t->remainder[5], order, verdict[t->verdict]);
 }
 
 enum exit_code fit_check(fit *f, backend *be)
@@ -120,8 +120,10 @@ enum exit_code fit_check(fit *f, backend *be)
     if (comm_any(!isfinite(loss) || optim_bad(g, f->nu) >= 0)) {
         code = fit_say_trouble(f, set);
     } else {
-        log_say(LOG_RESULT, "Taylor test at the start values, loss %.8g of %lld sequences; remainders |L(u + h d) - L(u) - h g.d| at h = %g, %g, ... fall with h^2",
-                loss, (long long)set.n, FIRST_STEP, FIRST_STEP / 2);
+        log_say(
+            LOG_RESULT,
+            "Taylor test at the start values, loss %.8g of %lld sequences; remainders |L(u + h d) - L(u) - h g.d| at h = %g, %g, ... fall with h^2",
+            loss, (long long)set.n, FIRST_STEP, FIRST_STEP / 2);
         if (sizeof(real) < sizeof(double)) {
             log_say(LOG_RESULT, "in float the loss is rounded at 1e-7, which leaves few steps; chiasm-double fit --check is exact");
         }
@@ -138,8 +140,10 @@ enum exit_code fit_check(fit *f, backend *be)
         if (t.verdict == WRONG) {
             code = EXIT_INTERNAL;
             if (comm_rank() == 0) {
-                fprintf(stderr, "chiasm: error: the derivative by %s is not that of the loss (order %.3f); near a kink or threshold other start values help\n",
-                        together ? "all parameters together" : f->param[piece].name, t.order);
+                fprintf(
+                    stderr,
+                    "chiasm: error: the derivative by %s is not that of the loss (order %.3f); near a kink or threshold other start values help\n",
+                    together ? "all parameters together" : f->param[piece].name, t.order);
             }
         }
     }

@@ -1,4 +1,4 @@
-/* fit_data.c - sequences of a recording, their frames and their responses. */
+/* fit_data.c - sequences of a recording and their responses. */
 #include <math.h>
 #include <string.h>
 
@@ -107,8 +107,8 @@ void fit_plan_outputs(fit *f)
         model_keep(f->m, it->output);
         int64_t n = o.cells ? o.cells->ncell * o.nchan : 0, have = it->ncell > 0 ? it->ncell : it->info.ncell;
         if (it->r && n > 0 && n != have && !f->s.networks) {
-            input_problem(f->in, it->at, "fit: data: '%s' has %lld cells, the response %lld; columns names as many as the output has", o.name, (long long)n,
-                          (long long)have);
+            input_problem(f->in, it->at, "fit: data: '%s' has %lld cells, the response %lld; columns names as many as the output has", o.name,
+                          (long long)n, (long long)have);
         }
     }
     for (int i = 0; i < f->loss.nactivity; i++) {
@@ -281,6 +281,105 @@ static void count_steps(fit *f)
     memory_free(step);
 }
 
+/* --- targets, weights and counted steps of a chunk ------------------------------------------------------------------------- */
+
+int64_t fit_aim_reals(const fit *f, const fit_item *it)
+{
+    model_output o = model_output_at(f->m, it->output);
+    return (int64_t)f->chunk * o.nchan * o.v.pad_ny * o.v.pad_nx;
+}
+
+/* Pixels of the widest row that an activity loss looks at: the steps are marked as often. */
+static int step_width(const fit *f)
+{
+    int most = 0;
+    for (int i = 0; i < f->loss.nactivity; i++) {
+        int width = model_output_at(f->m, f->activity[i]).v.pad_nx;
+        most = width > most ? width : most;
+    }
+    return most;
+}
+
+/* What stands in fit_aimed arrays, reals a leaf. */
+static double reals_of_leaf(const fit *f)
+{
+    double reals = (double)f->chunk * step_width(f);
+    for (int i = 0; i < f->nitem; i++) {
+        reals += 2.0 * (double)fit_aim_reals(f, &f->item[i]);
+    }
+    return reals;
+}
+
+/* They do not change: those of every sequence and chunk are kept, once made, if there is memory for them.  [sequence][chunk][own network][tile] */
+static int64_t kept_leaves(const fit *f)
+{
+    int64_t nchunk = (f->window + f->chunk - 1) / f->chunk;
+    return f->nsequence * nchunk * model_nnet(f->m) * grid_ntile(model_grid(f->m));
+}
+
+static int64_t kept_at(const fit *f, int leaf, int64_t sequence, int64_t t0)
+{
+    const grid *g = model_grid(f->m);
+    int64_t nchunk = (f->window + f->chunk - 1) / f->chunk, chunk = sequence * nchunk + t0 / f->chunk;
+    return (chunk * model_nnet(f->m) + grid_network(g, leaf) - model_first_net(f->m)) * grid_ntile(g) + leaf % grid_ntile(g);
+}
+
+size_t fit_target_bytes(const fit *f)
+{
+    double bytes = (double)kept_leaves(f) * reals_of_leaf(f) * sizeof(real);
+    bool fits = bytes + (double)fit_movie_bytes(f) <= (double)f->s.movie_mb * 1048576;
+    return fits && f->seq.truncate == 0 ? (size_t)bytes : 0; /* truncated, chunks begin anywhere */
+}
+
+/* Of one sequence at a time the kept leaves follow each other as the leaves in flight do: they are used where they are. */
+static bool may_use_in_place(const fit *f)
+{
+    return fit_target_bytes(f) > 0 && f->nseq == 1;
+}
+
+size_t fit_aim_bytes(const fit *f)
+{
+    return fit_target_bytes(f) + (may_use_in_place(f) ? 0 : (size_t)(reals_of_leaf(f) * model_nleaf(f->m)) * sizeof(real));
+}
+
+static void create_aimed(fit *f, fit_aimed *a, int64_t stride)
+{
+    int64_t nleaf = f->nleaf > 0 ? f->nleaf : 1;
+    *a = (fit_aimed){.stride = stride};
+    if (fit_target_bytes(f) > 0) {
+        a->kept = f->be->ops->alloc(f->be, stride * kept_leaves(f));
+    }
+    if (!f->in_place) {
+        a->space = f->be->ops->alloc(f->be, stride * nleaf);
+    }
+    a->now = a->space ? a->space : a->kept;
+}
+
+static void destroy_aimed(fit *f, fit_aimed *a)
+{
+    f->be->ops->release(f->be, a->kept);
+    f->be->ops->release(f->be, a->space);
+}
+
+static int list_aimed(fit *f, fit_aimed *list[2 * FIT_MAX_ITEM + 1])
+{
+    int n = 0;
+    for (int i = 0; i < f->nitem; i++) {
+        list[n++] = &f->item[i].target;
+        list[n++] = &f->item[i].mask;
+    }
+    if (f->step_staging) {
+        list[n++] = &f->steps;
+    }
+    return n;
+}
+
+/* Where own leaf l is made; at: its place among those kept. */
+static dreal *place_of(const fit_aimed *a, int l, int64_t at)
+{
+    return a->kept ? a->kept + at * a->stride : a->space + l * a->stride;
+}
+
 /* One leaf's target or mask, from [nt][nelement]. */
 static void scatter(fit *f, const fit_item *it, int leaf, int nt, const double *target, const real *weight, dreal *to)
 {
@@ -298,224 +397,98 @@ static void scatter(fit *f, const fit_item *it, int leaf, int nt, const double *
             }
         }
     }
-    f->be->ops->upload(f->be, to + leaf * it->leaf_stride, f->staging, nt * it->frame_stride);
+    f->be->ops->upload(f->be, to, f->staging, nt * it->frame_stride);
 }
 
-/* Targets and weights do not change: those of every sequence and chunk are kept, once made, if there is memory for them. */
-static int64_t kept_leaves(const fit *f)
+/* All of own leaves [l, l + n): tiles of one sequence and network, kept from `at` on. */
+static void make_leaves(fit *f, int l, int n, int64_t at, int64_t sequence, int64_t t0, int nt)
 {
-    int64_t nchunk = (f->window + f->chunk - 1) / f->chunk;
-    return f->nsequence * nchunk * model_nnet(f->m) * grid_ntile(model_grid(f->m));
-}
-
-static int64_t kept_at(const fit *f, int leaf, int64_t sequence, int64_t t0)
-{
-    const grid *g = model_grid(f->m);
-    int64_t nchunk = (f->window + f->chunk - 1) / f->chunk, chunk = sequence * nchunk + t0 / f->chunk;
-    return (chunk * model_nnet(f->m) + grid_network(g, leaf) - model_first_net(f->m)) * grid_ntile(g) + leaf % grid_ntile(g);
-}
-
-/* Between a leaf's target and mask and what is kept of them. */
-static void move_kept(fit *f, fit_item *it, int l, int64_t at, int nt, bool out)
-{
-    int64_t n = nt * it->frame_stride;
-    dreal *kept = it->kept + 2 * at * it->leaf_stride, *target = it->target + l * it->leaf_stride, *mask = it->mask + l * it->leaf_stride;
-    f->be->ops->move(f->be, out ? target : kept, out ? kept : target, n);
-    f->be->ops->move(f->be, out ? mask : kept + it->leaf_stride, out ? kept + it->leaf_stride : mask, n);
-    it->known[at] = true;
-}
-
-size_t fit_target_bytes(const fit *f)
-{
-    double reals = 0;
-    for (int i = 0; i < f->nitem; i++) {
-        model_output o = model_output_at(f->m, f->item[i].output);
-        reals += 2.0 * (double)kept_leaves(f) * f->chunk * o.nchan * o.v.pad_ny * o.v.pad_nx;
-    }
-    bool fits = reals * sizeof(real) + (double)fit_movie_bytes(f) <= (double)f->s.movie_mb * 1048576;
-    bool fixed = f->seq.truncate == 0 && f->loss.nactivity == 0; /* truncated, chunks begin anywhere; activities want the steps marked each time */
-    return fits && fixed ? (size_t)reals * sizeof(real) : 0;
-}
-
-static void aim_item(fit *f, fit_item *it, const int64_t *sequence, int64_t t0, int nt)
-{
-    const grid *g = model_grid(f->m);
-    aim a = {0};
-    int done = -1;
-    for (int l = 0; l < f->nleaf; l++) {
-        int leaf = model_first_leaf(f->m) + l, block = leaf / grid_ntile(g), slot = grid_sequence(g, leaf);
-        if (sequence[slot] < 0) {
-            f->be->ops->fill(f->be, it->target + l * it->leaf_stride, 0, nt * it->frame_stride);
-            f->be->ops->fill(f->be, it->mask + l * it->leaf_stride, 0, nt * it->frame_stride);
-            continue;
-        }
-        int64_t at = it->kept ? kept_at(f, leaf, sequence[slot], t0) : 0;
-        if (it->kept && it->known[at]) {
-            move_kept(f, it, l, at, nt, true);
-            continue;
-        }
-        if (block != done) {
-            a = a.target ? a : aim_create(it, nt);
-            aim_at(f, it, grid_network(g, leaf), sequence[slot], t0, nt, &a);
-            done = block;
-        }
-        scatter(f, it, l, nt, a.target, NULL, it->target);
-        scatter(f, it, l, nt, NULL, a.weight, it->mask);
-        if (it->kept) {
-            move_kept(f, it, l, at, nt, false);
-        }
-        if (f->step_staging) {
-            mark_steps(it, &a, nt, f->step_width, f->step_staging + (int64_t)l * f->chunk * f->step_width);
-        }
-    }
-    aim_destroy(&a);
-}
-
-void fit_aim(fit *f, const int64_t *sequence, int64_t t0, int nt)
-{
-    int64_t nstep = (int64_t)f->nleaf * f->chunk * f->step_width;
+    int network = grid_network(model_grid(f->m), model_first_leaf(f->m) + l);
+    int64_t nstep = (int64_t)f->chunk * f->step_width;
     if (f->step_staging) {
         memset(f->step_staging, 0, (size_t)nstep * sizeof(real));
     }
     for (int i = 0; i < f->nitem; i++) {
-        aim_item(f, &f->item[i], sequence, t0, nt);
+        fit_item *it = &f->item[i];
+        aim a = aim_create(it, nt);
+        aim_at(f, it, network, sequence, t0, nt, &a);
+        for (int k = 0; k < n; k++) {
+            scatter(f, it, l + k, nt, a.target, NULL, place_of(&it->target, l + k, at + k));
+            scatter(f, it, l + k, nt, NULL, a.weight, place_of(&it->mask, l + k, at + k));
+        }
+        if (f->step_staging) {
+            mark_steps(it, &a, nt, f->step_width, f->step_staging);
+        }
+        aim_destroy(&a);
     }
-    if (f->step_staging) {
-        f->be->ops->upload(f->be, f->step_mask, f->step_staging, nstep);
+    for (int k = 0; f->step_staging && k < n; k++) {
+        f->be->ops->upload(f->be, place_of(&f->steps, l + k, at + k), f->step_staging, nstep);
     }
-}
-
-/* --- frames ---------------------------------------------------------------------------------------------------------- */
-
-static bool is_cpu(const backend *be)
-{
-    return strcmp(be->ops->name, "cpu") == 0;
-}
-
-/* First pixel of a leaf's tile in the field of the stimulus. */
-static void corner(const fit *f, int l, int *y0, int *x0)
-{
-    int leaf = model_first_leaf(f->m) + l;
-    const fit_network *n = &f->network[grid_network(model_grid(f->m), leaf)];
-    const grid_tile *t = &model_tiles(f->m)[l];
-    *y0 = f->p->set.crop_y + n->y0 + t->y0;
-    *x0 = f->p->set.crop_x + n->x0 + t->x0;
-}
-
-/* The part of the field that this rank shows. */
-static void find_rectangle(fit *f)
-{
-    int y1 = 0, x1 = 0;
-    f->rect_y = f->rect_x = INT32_MAX;
-    for (int l = 0; l < f->nleaf; l++) {
-        int y0, x0;
-        const grid_tile *t = &model_tiles(f->m)[l];
-        corner(f, l, &y0, &x0);
-        f->rect_y = y0 < f->rect_y ? y0 : f->rect_y;
-        f->rect_x = x0 < f->rect_x ? x0 : f->rect_x;
-        y1 = y0 + t->ny > y1 ? y0 + t->ny : y1;
-        x1 = x0 + t->nx > x1 ? x0 + t->nx : x1;
-    }
-    f->rect_ny = f->nleaf > 0 ? y1 - f->rect_y : 0;
-    f->rect_nx = f->nleaf > 0 ? x1 - f->rect_x : 0;
-    if (f->nleaf == 0) {
-        f->rect_y = f->rect_x = 0;
+    for (int k = 0; f->known && k < n; k++) {
+        f->known[at + k] = true;
     }
 }
 
-size_t fit_movie_bytes(const fit *f)
+/* Leaves [l, l + n) of the space take what is kept from `from` on; NOTHING: no sequence. */
+enum { NOTHING = -1, UNKNOWN = -2 };
+static void fill_space(fit *f, int l, int n, int64_t from)
 {
-    double bytes = (double)f->movie_nstep * f->rect_ny * f->rect_nx * sizeof(real);
-    return bytes <= (double)f->s.movie_mb * 1048576 ? (size_t)bytes : 0;
-}
-
-/* Shape and reach, before anything is allocated. */
-void fit_plan_frames(fit *f)
-{
-    f->nleaf = model_nleaf(f->m);
-    f->chunk = model_chunk_steps(f->m);
-    find_rectangle(f);
-    f->movie_nstep = f->start[f->nsequence - 1] - f->seq.burn_in + f->window;
-    if (f->p->stim) {
-        stimulus_expect(f->p->stim, f->rect_y, f->rect_x, f->rect_ny, f->rect_nx, f->chunk);
-    }
-}
-
-static void keep_movie(fit *f)
-{
-    size_t bytes = fit_movie_bytes(f);
-    if (bytes == 0 || f->pixels) {
-        return;
-    }
-    int64_t frame = (int64_t)f->rect_ny * f->rect_nx;
-    f->movie = MEMORY_NEW(real, f->movie_nstep * frame);
-    for (int64_t t = 0; t < f->movie_nstep; t += f->chunk) {
-        int nt = (int)(f->movie_nstep - t < f->chunk ? f->movie_nstep - t : f->chunk);
-        stimulus_render(f->p->stim, t, nt, f->rect_y, f->rect_x, f->rect_ny, f->rect_nx, f->movie + t * frame, frame, f->rect_nx);
-    }
-}
-
-static void copy_frames(const fit *f, int l, int64_t step, int slot, int64_t t0, int nt, real *to, int64_t frame_stride, int64_t row_stride)
-{
-    int y0, x0;
-    const grid_tile *tile = &model_tiles(f->m)[l];
-    int ny = f->setup.ny, nx = f->setup.nx;
-    corner(f, l, &y0, &x0);
-    for (int t = 0; t < nt; t++) {
-        for (int y = 0; y < tile->ny; y++) {
-            real *row = to + t * frame_stride + y * row_stride;
-            if (f->pixels) {
-                const double *from = f->pixels + ((slot * f->window + t0 + t) * ny + tile->y0 + y) * nx + tile->x0;
-                for (int x = 0; x < tile->nx; x++) {
-                    row[x] = (real)from[x];
-                }
-            } else {
-                const real *from = f->movie + ((step + t) * f->rect_ny + y0 - f->rect_y + y) * f->rect_nx + x0 - f->rect_x;
-                memcpy(row, from, (size_t)tile->nx * sizeof(real));
-            }
+    fit_aimed *list[2 * FIT_MAX_ITEM + 1];
+    int naimed = list_aimed(f, list);
+    for (int i = 0; i < naimed; i++) {
+        int64_t stride = list[i]->stride;
+        if (from == NOTHING) {
+            f->be->ops->fill(f->be, list[i]->space + l * stride, 0, n * stride);
+        } else {
+            f->be->ops->move(f->be, list[i]->space + l * stride, list[i]->kept + from * stride, n * stride);
         }
     }
+    for (int k = 0; k < n; k++) {
+        f->held[l + k] = from == NOTHING ? NOTHING : from + k;
+    }
 }
 
-static void show_leaf(fit *f, int l, view v, int64_t sequence, int slot, int64_t t0, int nt)
+void fit_aim(fit *f, const int64_t *sequence, int64_t t0, int nt)
 {
-    const grid_tile *t = v.tile;
-    real *frames = is_cpu(f->be) ? host(v.at) : f->staging;
-    int64_t step = sequence >= 0 ? f->start[sequence] - f->seq.burn_in + t0 : 0;
-    if (sequence < 0) {
-        for (int i = 0; i < nt; i++) {
-            for (int y = 0; y < t->ny; y++) {
-                for (int x = 0; x < t->nx; x++) {
-                    frames[i * v.frame_stride + y * v.row_stride + x] = (real)f->setup.stimulus_rest;
-                }
-            }
+    const grid *g = model_grid(f->m);
+    int ntile = grid_ntile(g);
+    for (int l = 0, n; l < f->nleaf; l += n) { /* the tiles of a sequence and network at a time */
+        int leaf = model_first_leaf(f->m) + l;
+        int64_t s = sequence[grid_sequence(g, leaf)], at = s >= 0 && f->known ? kept_at(f, leaf, s, t0) : NOTHING;
+        n = ntile - leaf % ntile < f->nleaf - l ? ntile - leaf % ntile : f->nleaf - l;
+        if (s >= 0 && !(f->known && f->known[at])) {
+            make_leaves(f, l, n, at, s, t0, nt);
+            f->held[l] = UNKNOWN;
         }
-    } else if (f->pixels || f->movie) {
-        copy_frames(f, l, step, slot, t0, nt, frames, v.frame_stride, v.row_stride);
-    } else {
-        int y0, x0;
-        corner(f, l, &y0, &x0);
-        stimulus_render(f->p->stim, step, nt, y0, x0, t->ny, t->nx, frames, v.frame_stride, v.row_stride);
+        if (!f->in_place && f->held[l] != at && (s < 0 || f->known)) {
+            fill_space(f, l, n, at);
+        }
     }
-    if (frames == f->staging) {
-        f->be->ops->upload(f->be, v.at, frames, (nt - 1) * v.frame_stride + (t->ny - 1) * v.row_stride + t->nx);
-    }
-}
-
-void fit_show(fit *f, const int64_t *sequence, int64_t t0, int nt)
-{
-    view v = model_stimulus(f->m);
-    for (int l = 0; l < f->nleaf; l++) {
-        int slot = grid_sequence(model_grid(f->m), model_first_leaf(f->m) + l);
-        show_leaf(f, l, view_of_leaf(v, l, 1), sequence[slot], slot, t0, nt);
+    fit_aimed *list[2 * FIT_MAX_ITEM + 1];
+    int naimed = list_aimed(f, list);
+    for (int i = 0; i < naimed && f->in_place && f->nleaf > 0; i++) {
+        list[i]->now = list[i]->kept + kept_at(f, model_first_leaf(f->m), sequence[0], t0) * list[i]->stride;
     }
 }
 
 /* --- memory ---------------------------------------------------------------------------------------------------------- */
 
+/* Of an output made large. */
+static void choose_cells(fit_item *it)
+{
+    it->chosen = MEMORY_NEW(bool, it->nelement);
+    for (int c = 0; c < it->ncell; c++) {
+        if (it->cells[c] >= (double)it->nelement) {
+            error_fatal(EXIT_BAD_INPUT, "fit: stimulus: cells: %g; output '%s' has 0 to %lld", it->cells[c], it->name, (long long)it->nelement - 1);
+        }
+        it->chosen[(int64_t)it->cells[c]] = true;
+    }
+}
+
 void fit_data_attach(fit *f)
 {
     f->nstaging = f->chunk * model_stimulus(f->m).frame_stride;
+    f->in_place = may_use_in_place(f);
     for (int i = 0; i < f->nitem; i++) {
         fit_item *it = &f->item[i];
         model_output o = model_output_at(f->m, it->output);
@@ -524,42 +497,30 @@ void fit_data_attach(fit *f)
         it->row_stride = o.v.pad_nx;
         it->chan_stride = (int64_t)o.v.pad_ny * o.v.pad_nx;
         it->frame_stride = o.nchan * it->chan_stride;
-        it->leaf_stride = f->chunk * it->frame_stride;
-        int64_t n = it->leaf_stride * (f->nleaf > 0 ? f->nleaf : 1);
-        it->target = f->be->ops->alloc(f->be, n);
-        it->mask = f->be->ops->alloc(f->be, n);
-        f->nstaging = it->leaf_stride > f->nstaging ? it->leaf_stride : f->nstaging;
+        create_aimed(f, &it->target, f->chunk * it->frame_stride);
+        create_aimed(f, &it->mask, f->chunk * it->frame_stride);
+        f->nstaging = it->target.stride > f->nstaging ? it->target.stride : f->nstaging;
         int64_t out = f->chunk * o.v.frame_stride;
         f->nstaging = out > f->nstaging ? out : f->nstaging;
-        if (fit_target_bytes(f) > 0) {
-            it->kept = f->be->ops->alloc(f->be, 2 * kept_leaves(f) * it->leaf_stride);
-            it->known = MEMORY_NEW(bool, kept_leaves(f));
-        }
         if (!it->r && it->ncell > 0) {
-            it->chosen = MEMORY_NEW(bool, it->nelement);
-            for (int c = 0; c < it->ncell; c++) {
-                if (it->cells[c] >= (double)it->nelement) {
-                    error_fatal(EXIT_BAD_INPUT, "fit: stimulus: cells: %g; output '%s' has 0 to %lld", it->cells[c], it->name, (long long)it->nelement - 1);
-                }
-                it->chosen[(int64_t)it->cells[c]] = true;
-            }
+            choose_cells(it);
         }
         count_terms(f, it);
         f->nelement += it->nelement;
     }
     f->staging = MEMORY_NEW(real, f->nstaging);
-    if (f->loss.nactivity > 0) {
-        for (int i = 0; i < f->loss.nactivity; i++) {
-            int width = model_output_at(f->m, f->activity[i]).v.pad_nx;
-            f->step_width = width > f->step_width ? width : f->step_width;
-        }
-        int64_t n = (int64_t)f->chunk * f->step_width * (f->nleaf > 0 ? f->nleaf : 1);
-        f->step_mask = f->be->ops->alloc(f->be, n);
-        f->step_staging = MEMORY_NEW(real, n);
-        count_steps(f);
+    f->held = MEMORY_NEW(int64_t, f->nleaf);
+    for (int l = 0; l < f->nleaf; l++) {
+        f->held[l] = UNKNOWN;
     }
-    if (f->p->stim) {
-        keep_movie(f);
+    if (fit_target_bytes(f) > 0) {
+        f->known = MEMORY_NEW(bool, kept_leaves(f));
+    }
+    if (f->loss.nactivity > 0) {
+        f->step_width = step_width(f);
+        f->step_staging = MEMORY_NEW(real, (int64_t)f->chunk * f->step_width);
+        create_aimed(f, &f->steps, (int64_t)f->chunk * f->step_width);
+        count_steps(f);
     }
 }
 
@@ -571,13 +532,11 @@ void fit_data_destroy(fit *f)
             response_close(it->r);
         }
         if (f->be) {
-            f->be->ops->release(f->be, it->target);
-            f->be->ops->release(f->be, it->mask);
-            f->be->ops->release(f->be, it->kept);
+            destroy_aimed(f, &it->target);
+            destroy_aimed(f, &it->mask);
         }
         memory_free(it->cells);
         memory_free(it->chosen);
-        memory_free(it->known);
         memory_free(it->count);
     }
     for (int p = 0; p < 3; p++) {
@@ -590,12 +549,11 @@ void fit_data_destroy(fit *f)
     memory_free(f->start);
     memory_free(f->part);
     memory_free(f->staging);
-    if (f->step_mask) {
-        f->be->ops->release(f->be, f->step_mask);
+    if (f->be) {
+        destroy_aimed(f, &f->steps);
     }
+    memory_free(f->held);
+    memory_free(f->known);
     memory_free(f->step_staging);
     memory_free(f->step_count);
-    memory_free(f->movie);
-    memory_free(f->pixels);
-    memory_free(f->g_pixels);
 }

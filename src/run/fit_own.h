@@ -45,6 +45,13 @@ typedef struct fit_parameter {
     const input_node *at; /* where it was asked for */
 } fit_parameter;
 
+/* Numbers of a chunk that no step changes, of every own leaf: targets, weights of the loss, steps that count. */
+typedef struct fit_aimed {
+    dreal *now;           /* [own leaf][stride] of the chunk last aimed at: in `space` or among `kept` */
+    dreal *space, *kept;  /* kept: [sequence][chunk][own network][tile][stride]; NULL: made anew every time */
+    int64_t stride;
+} fit_aimed;
+
 /* An output that has targets. */
 typedef struct fit_item {
     const input_node *at;
@@ -58,10 +65,10 @@ typedef struct fit_item {
     double *cells;        /* [ncell] columns of the response, as given; ncell 0: all, in order */
     int ncell;
     bool *chosen;         /* [nelement] of an output made large; NULL: all */
-    dreal *target, *mask; /* [own leaf][max_nt][nchan][pad_ny][pad_nx]; mask: weights of the loss */
-    int64_t row_stride, chan_stride, frame_stride, leaf_stride;
-    dreal *kept;          /* [sequence][chunk][own network][tile] targets and masks, leaf_stride each; NULL: made anew every time */
-    bool *known;          /* which of them are there */
+    fit_aimed target, mask; /* [max_nt][nchan][pad_ny][pad_nx]; mask: weights of the loss */
+    int64_t row_stride, chan_stride, frame_stride;
+    dreal *slope;         /* [own leaf][as target] derivative of a correlation by the output; NULL: another loss */
+    real *slope_line;     /* [own network][4][nelement] as unit_line_back takes it */
     double *count;        /* [network][sequence] terms of the loss */
 } fit_item;
 
@@ -85,17 +92,39 @@ typedef struct fit_course {
     double *u, *best_u;   /* [n] */
     double *best_value;   /* [nvalue] with the running statistics of that time */
     stopping stop;
-    bool stopped;
+    bool stopped, finite; /* finite: loss and derivative of the step being taken */
     double first;         /* loss of the first step; NAN: none yet */
     double sum, n;        /* of the batch losses since the last evaluation */
     double loss, validation, score, rate; /* of the last evaluation */
 } fit_course;
+
+/* The movie on a device, and the windows of the leaves of one sequence in flight: in the movie, in the stimulus. */
+typedef struct fit_windows {
+    int n;
+    grid_rect *movie, *leaf;
+} fit_windows;
+typedef struct fit_device_movie {
+    dreal *frames, *between; /* as fit.movie; NULL: the host shows every frame */
+    grid_tile tile;
+    fit_windows *windows;    /* [nseq] */
+} fit_device_movie;
 
 /* A set of sequences computed in turns of nseq. */
 typedef struct fit_set {
     const int64_t *sequence;
     int64_t n;
 } fit_set;
+
+/* One turn: as many sequences as are in flight. */
+typedef struct fit_turn {
+    fit *f;
+    int64_t *sequence;       /* [nseq]; -1: none */
+    int64_t segment;         /* first step of the window that is back-propagated through at once */
+    double *factor;          /* [own network][item] */
+    double *activity_factor; /* [own network] */
+    double *chunk;           /* [term][own leaf] sums of the loss of a chunk; terms: items, then L1 and L2 of each activity */
+    double *value;           /* [own leaf][term] of all chunks so far */
+} fit_turn;
 
 struct fit {
     run_parts *p;
@@ -117,9 +146,12 @@ struct fit {
     int npenalty, nitem, nnet;
     fit_item item[FIT_MAX_ITEM];
     int activity[LOSS_MAX_ACTIVITY]; /* outputs */
-    dreal *step_mask;         /* [own leaf][chunk][step_width] 1 at steps at which some response counts: those whose activity is looked at */
-    real *step_staging;
+    fit_aimed steps;          /* [chunk][step_width] 1 at steps at which some response counts: those whose activity is looked at */
+    real *step_staging;       /* of one leaf */
     int step_width;           /* pixels of the widest row */
+    bool *known;              /* [kept leaf] whether it was made */
+    int64_t *held;            /* [own leaf] which kept leaf stands in the space */
+    bool in_place;            /* there is no space: what is kept is used where it is */
     double *step_count;       /* [own network][sequence] their number */
     fit_network *network;     /* [nnet] all */
     int nseq;                 /* sequences in flight */
@@ -134,6 +166,7 @@ struct fit {
     int nleaf, chunk;
     int64_t nvalue, nu;       /* values and optimiser's numbers of a network */
     double *value, *g_value, *g_part; /* [own network][nvalue] */
+    bool derived;             /* g_value holds what this sweep has derived so far */
     double *g_u;              /* [own network][nu] */
     fit_course *course;       /* [own network] */
     double *losses;           /* [own network] */
@@ -141,12 +174,14 @@ struct fit {
     real *states;             /* [own leaf][nstate] */
     real *staging;            /* one leaf's frames on the host */
     int64_t nstaging;
-    double *recorded;         /* [chunk][ncell of a response] */
+    real *stash;              /* [worker][2][nstash] target and weights on their way to the moments */
+    int64_t nstash;
     fit_moments *moments;     /* [own network][element] of the items one after the other; of the last fit_evaluate */
     int64_t nelement;         /* of all items */
     loss_slope *slope;        /* the same, of a correlation loss */
     real *movie;              /* [step][y][x] of the rectangle below; NULL: rendered anew every time */
-    int64_t movie_first, movie_nstep;
+    fit_device_movie device_movie;
+    int64_t movie_nstep;
     int rect_y, rect_x, rect_ny, rect_nx;
     double *pixels, *g_pixels; /* target stimulus: [sequence][step][y][x], whole on every rank */
     int64_t npixel;
@@ -170,19 +205,39 @@ void fit_start_values(fit *f, int network, double *value); /* global number; wha
 
 void fit_read_item(fit *f, const input_node *at, fit_item *it);
 
-/* --- fit_data.c: sequences, responses, frames --- */
+/* --- fit_data.c: sequences, responses --- */
 void fit_plan_data(fit *f);
 void fit_plan_outputs(fit *f);                         /* once the model is planned */
-void fit_plan_frames(fit *f);
-size_t fit_movie_bytes(const fit *f);                  /* of the frames that are kept; 0: none */
 size_t fit_target_bytes(const fit *f);                 /* of the targets that are kept; 0: none */
+size_t fit_aim_bytes(const fit *f);                    /* of all targets and weights */
+int64_t fit_aim_reals(const fit *f, const fit_item *it); /* of a leaf's targets */
 void fit_data_attach(fit *f);
 void fit_data_destroy(fit *f);
 int64_t fit_element(const fit_item *it, const population *cells, view v, int leaf, int c, int y, int x);
-/* Stimulus and, unless NULL, targets of the window's steps [t0, t0 + nt) of these sequences [nseq] (-1: none). */
-void fit_show(fit *f, const int64_t *sequence, int64_t t0, int nt);
+/* Targets, weights and counted steps of the window's steps [t0, t0 + nt) of these sequences [nseq] (-1: none). */
 void fit_aim(fit *f, const int64_t *sequence, int64_t t0, int nt);
 int64_t fit_column(const fit *f, const fit_item *it, int network, int64_t element); /* of the response; -1: none */
+
+/* --- fit_frames.c: the stimulus --- */
+void fit_plan_frames(fit *f);
+size_t fit_movie_bytes(const fit *f);                  /* of the frames that are kept; 0: none */
+size_t fit_frame_bytes_device(const fit *f);
+void fit_frames_attach(fit *f);
+void fit_frames_destroy(fit *f);
+void fit_show(fit *f, const int64_t *sequence, int64_t t0, int nt); /* as fit_aim */
+
+/* --- fit_loss.c: loss of a chunk, sums over time courses --- */
+void fit_loss_attach(fit *f);
+void fit_loss_destroy(fit *f);
+fit_turn fit_turn_create(fit *f, fit_set set);
+void fit_turn_destroy(fit_turn *t);
+/* Queues the loss of the chunk just computed; with gradient into model_gradient, which is open. */
+void fit_add_loss(const fit_turn *t, int64_t t0, int nt, bool gradient);
+void fit_take_loss(const fit_turn *t);                 /* after the backend's sync */
+void fit_sum_losses(fit *f, const fit_turn *t);        /* collective: f->losses from the sums of all leaves; correlations add theirs apart */
+bool fit_any_correlation(const fit *f);
+void fit_add_correlations(fit *f);                     /* of f->moments: the loss, and the slopes for the way back */
+void fit_take_moments(fit *f, int nt, fit_moments *mine); /* [own leaf][nelement]; there after the backend's fetched */
 
 /* --- fit_sweep.c: loss and derivative --- */
 void fit_sweep_attach(fit *f);
@@ -193,12 +248,16 @@ void fit_set_parameters(fit *f);
 void fit_loss(fit *f, fit_set set, bool gradient, int64_t draw);
 /* Collective.  Forward only: f->losses and f->moments.  take (NULL: nothing): called after each chunk. */
 void fit_evaluate(fit *f, fit_set set, void (*take)(void *ctx, const int64_t *sequence, int64_t t0, int nt), void *ctx);
-double fit_penalties(const fit *f, int net, double *g); /* adds to g [nvalue]; value f->value of the network */
 /* Collective.  After a loss that is not finite: names step and stage, or the parameter, in f->trouble. */
 void fit_diagnose(fit *f, fit_set set);
 
-/* --- fit.c --- */
+/* --- fit_step.c: numbers of the own networks, and methods that step --- */
+void fit_each_network(fit *f, void (*work)(fit *f, int net)); /* over the threads; one does a network */
 void fit_take_u(fit *f, int net, const double *u);     /* f->value of an own network */
+double fit_penalties(const fit *f, int net, double *g); /* adds to g [nvalue]; value f->value of the network */
+enum exit_code fit_run_epochs(fit *f);                 /* collective */
+
+/* --- fit.c --- */
 void fit_attach(fit *f, backend *be);                  /* collective */
 enum exit_code fit_say_trouble(fit *f, fit_set set);   /* collective: why loss or derivative is not finite, on stderr */
 bool fit_time_to_stop(fit *f, bool *save);             /* collective: signal, wall time; *save: a restart file is due */

@@ -132,7 +132,8 @@ void fit_restart_save(fit *f)
     for (int64_t i = 0; n > 0 && i < f->nhistory; i++) {
         memcpy(history + i * n * 4, f->history + (i * nhold + first) * 4, (size_t)n * 4 * sizeof(double));
     }
-    int64_t at[3] = {global, 0, 0}, count[3] = {n, n > 0 ? nrecord : 0, 0}, row[3] = {0, global, 0}, rows[3] = {n > 0 ? f->nhistory : 0, n, n > 0 ? 4 : 0};
+    int64_t at[3] = {global, 0, 0}, count[3] = {n, n > 0 ? nrecord : 0, 0}, row[3] = {0, global, 0};
+    int64_t rows[3] = {n > 0 ? f->nhistory : 0, n, n > 0 ? 4 : 0};
     store_write(s, "/network", STORE_F64, f->nnet, at, count, record);
     store_write(s, "/checksum", STORE_U64, f->nnet, at, count, sum);
     if (f->nhistory > 0) {

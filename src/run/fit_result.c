@@ -102,7 +102,7 @@ static void write_parameters(fit *f, const char *group)
     for (int i = 0; i < model_nparam(f->m); i++) {
         model_param p = model_param_at(f->m, i);
         char *path = parameter_path(group, &p);
-        double *rows = MEMORY_NEW(double, n * p.p.n);
+        double *rows = MEMORY_NEW(double, n *p.p.n);
         for (int k = 0; k < n; k++) {
             memcpy(rows + k * p.p.n, f->value + (first + k) * f->nvalue + p.at, (size_t)p.p.n * sizeof(double));
         }
@@ -138,7 +138,7 @@ static void define_history(fit *f)
 void fit_write_history(fit *f)
 {
     int first, n = fit_networks_to_write(f, &first), nnet = model_nnet(f->m) > 0 ? model_nnet(f->m) : 1;
-    double *column = MEMORY_NEW(double, f->nhistory * (n > 0 ? n : 1));
+    double *column = MEMORY_NEW(double, f->nhistory *(n > 0 ? n : 1));
     for (int c = 0; c < 4; c++) {
         for (int64_t i = 0; i < f->nhistory; i++) {
             for (int k = 0; k < n; k++) {
@@ -156,9 +156,9 @@ void fit_write_history(fit *f)
 typedef struct predictions {
     fit *f;
     fit_set set;
-    int64_t nstep;     /* counted steps of all sequences */
+    int64_t nstep;               /* counted steps of all sequences */
     double *at[FIT_MAX_ITEM][2]; /* prediction and target, [network held][step][element]; NULL: too large */
-    int first, nhold;  /* global number of the first network held, and how many */
+    int first, nhold;            /* global number of the first network held, and how many */
 } predictions;
 
 enum split_part fit_part_to_show(const fit *f)
@@ -208,15 +208,16 @@ static void take_leaf(predictions *p, int item, int leaf, int64_t row, int64_t t
     int net = grid_network(model_grid(f->m), model_first_leaf(f->m) + leaf) - p->first;
     int64_t before = o.v.halo * o.v.row_stride + o.v.halo, n = nt * it->frame_stride;
     real *target = MEMORY_NEW(real, n), *mask = MEMORY_NEW(real, n);
-    f->be->ops->download(f->be, target, it->target + leaf * it->leaf_stride, n);
-    f->be->ops->download(f->be, mask, it->mask + leaf * it->leaf_stride, n);
+    f->be->ops->download(f->be, target, it->target.now + leaf * it->target.stride, n);
+    f->be->ops->download(f->be, mask, it->mask.now + leaf * it->mask.stride, n);
     f->be->ops->download(f->be, f->staging, o.v.at + leaf * o.v.leaf_stride - before, nt * o.v.frame_stride);
     for (int t = 0; t < nt; t++) {
         for (int c = 0; t0 + t >= f->seq.burn_in && c < o.nchan; c++) {
             for (int y = 0; y < tile->ny; y++) {
                 for (int x = 0; x < tile->nx; x++) {
                     int64_t step = row + t0 + t - f->seq.burn_in, e = fit_element(it, o.cells, o.v, leaf, c, y, x);
-                    int64_t to = (net * p->nstep + step) * it->nelement + e, from = t * it->frame_stride + c * it->chan_stride + y * it->row_stride + x;
+                    int64_t to = (net * p->nstep + step) * it->nelement + e,
+                            from = t * it->frame_stride + c * it->chan_stride + y * it->row_stride + x;
                     p->at[item][0][to] = (double)f->staging[before + t * o.v.frame_stride + c * o.v.chan_stride + y * o.v.row_stride + x];
                     p->at[item][1][to] = mask[from] != 0 ? (double)target[from] : (double)NAN;
                 }
@@ -241,7 +242,8 @@ static void take(void *ctx, const int64_t *sequence, int64_t t0, int nt)
     }
 }
 
-/* Collective.  Every element was computed by one rank; NaN (nothing recorded) loses against -INFINITY in a maximum, so it is said by another number. */
+/* Collective.  Every element was computed by one rank; NaN (nothing recorded) loses against -INFINITY in a maximum, so it is said by another number.
+ */
 static void share(const predictions *p)
 {
     for (int i = 0; i < p->f->nitem && p->f->nnet < comm_size(); i++) {
@@ -283,7 +285,8 @@ static void define_predictions(const predictions *p)
             define_rows(f, name, 2, dims, model_output_at(f->m, it->output).unit);
             memory_free(name);
         }
-        char *group = memory_text("/score/%s", it->name), *correlation = memory_text("%s/correlation", group), *bits = memory_text("%s/bits_per_spike", group);
+        char *group = memory_text("/score/%s", it->name), *correlation = memory_text("%s/correlation", group),
+             *bits = memory_text("%s/bits_per_spike", group);
         store_define_group(f->result, group);
         define_rows(f, correlation, 1, &it->nelement, "1");
         define_rows(f, bits, 1, &it->nelement, "bit");

@@ -68,8 +68,8 @@ void fit_note_history(fit *f)
     f->history_at[2 * f->nhistory] = f->epoch;
     f->history_at[2 * f->nhistory + 1] = f->step;
     f->nhistory++;
-    log_say(LOG_DETAIL, "epoch %lld  step %lld  loss %.8g  validation %.8g  score %.6g  rate %.4g", (long long)f->epoch, (long long)f->step, f->course[0].loss,
-            f->course[0].validation, f->course[0].score, f->course[0].rate);
+    log_say(LOG_DETAIL, "epoch %lld  step %lld  loss %.8g  validation %.8g  score %.6g  rate %.4g", (long long)f->epoch, (long long)f->step,
+            f->course[0].loss, f->course[0].validation, f->course[0].score, f->course[0].rate);
 }
 
 /* --- at the end ---------------------------------------------------------------------------------------------------------- */
@@ -110,7 +110,7 @@ static void say_networks(fit *f, enum split_part part)
 {
     static const char *const parts[] = {"training", "validation", "test"};
     int first, n = fit_networks_to_write(f, &first), most = f->nnet, found = 0;
-    double *mine = MEMORY_NEW(double, most), *all = MEMORY_NEW(double, (int64_t)most * comm_size());
+    double *mine = MEMORY_NEW(double, most), *all = MEMORY_NEW(double, (int64_t)most *comm_size());
     for (int k = 0; k < most; k++) {
         mine[k] = -INFINITY;
     }
@@ -133,8 +133,8 @@ static void say_networks(fit *f, enum split_part part)
             all[k] = x;
         }
     }
-    log_say(LOG_RESULT, "fit of %d networks: %lld steps, correlations of the %s part %.4f to %.4f, median %.4f", f->nnet, (long long)f->step, parts[part],
-            all[0], all[found - 1], all[found / 2]);
+    log_say(LOG_RESULT, "fit of %d networks: %lld steps, correlations of the %s part %.4f to %.4f, median %.4f", f->nnet, (long long)f->step,
+            parts[part], all[0], all[found - 1], all[found / 2]);
     log_say(LOG_RESULT, "  %s", f->p->result);
     memory_free(mine);
     memory_free(all);

@@ -26,13 +26,18 @@ static const key_spec fit_keys[] = {
     {"stopping", KEY_NODE, NULL, "", 0, 0, NULL, "when no better validation score ends the fit", AT(stopping), 0, 0},
     {"networks", KEY_NODE, NULL, "", 0, 0, NULL, "many copies of the model at once, each with own parameters", AT(networks), 0, 0},
     {"stimulus", KEY_NODE, NULL, "", 0, 0, NULL, "of target: stimulus: what it is made for, and its limits", AT(stimulus), 0, 0},
-    {"epochs", KEY_INT, NULL, "50", 1, 1e9, NULL, "passes over the training sequences (methods that step; searches have max_steps)", AT(epochs), 0, 0},
-    {"score", KEY_WORD, NULL, "loss", 0, 0, "loss|correlation|bits_per_spike", "what is looked at in validation; the best model is kept", AT(score), 0, 0},
-    {"evaluate_every", KEY_INT, NULL, "0", 0, 1e9, NULL, "steps of the optimiser between looks at the validation score; 0: once an epoch", AT(evaluate_every), 0,
+    {"epochs", KEY_INT, NULL, "50", 1, 1e9, NULL, "passes over the training sequences (methods that step; searches have max_steps)", AT(epochs), 0,
      0},
-    {"memory_mb", KEY_INT, NULL, "1024", 1, 1 << 24, NULL, "memory of each rank for the states that back-propagation comes back to, and of all for the arrays of a chunk; predictions that need more are not written, MiB", AT(memory_mb), 0, 0},
-    {"movie_mb", KEY_INT, NULL, "1024", 0, 1 << 24, NULL, "memory of each rank for the frames of the stimulus, and for targets; if they need more, they are made anew each time, MiB",
-     AT(movie_mb), 0, 0},
+    {"score", KEY_WORD, NULL, "loss", 0, 0, "loss|correlation|bits_per_spike", "what is looked at in validation; the best model is kept", AT(score),
+     0, 0},
+    {"evaluate_every", KEY_INT, NULL, "0", 0, 1e9, NULL, "steps of the optimiser between looks at the validation score; 0: once an epoch",
+     AT(evaluate_every), 0, 0},
+    {"memory_mb", KEY_INT, NULL, "1024", 1, 1 << 24, NULL,
+     "memory of each rank for the states that back-propagation comes back to, and of all for the arrays of a chunk; predictions that need more are "
+     "not written, MiB",
+     AT(memory_mb), 0, 0},
+    {"movie_mb", KEY_INT, NULL, "1024", 0, 1 << 24, NULL,
+     "memory of each rank for the frames of the stimulus, and for targets; if they need more, they are made anew each time, MiB", AT(movie_mb), 0, 0},
 };
 
 typedef struct parameter_keys {
@@ -45,8 +50,10 @@ static const key_spec parameter_list[] = {
     {"min", KEY_TEXT, NULL, "", 0, 0, NULL, "smallest value, with the parameter's unit", offsetof(parameter_keys, min), 0, 0},
     {"max", KEY_TEXT, NULL, "", 0, 0, NULL, "largest value", offsetof(parameter_keys, max), 0, 0},
     {"map", KEY_WORD, NULL, "own", 0, 0, "own|free|positive|between",
-     "how the optimiser sees it: p / scale, log p, logit of its place between min and max; own: as the stage says", offsetof(parameter_keys, map), 0, 0},
-    {"start", KEY_TEXT, NULL, "", 0, 0, NULL, "value to start from, or `normal SD`: drawn anew for each value and network", offsetof(parameter_keys, start), 0, 0},
+     "how the optimiser sees it: p / scale, log p, logit of its place between min and max; own: as the stage says", offsetof(parameter_keys, map), 0,
+     0},
+    {"start", KEY_TEXT, NULL, "", 0, 0, NULL, "value to start from, or `normal SD`: drawn anew for each value and network",
+     offsetof(parameter_keys, start), 0, 0},
     {"scale", KEY_REAL, "", "0", 0, 1e30, NULL, "of map: free; 0: the size of the start value", offsetof(parameter_keys, scale), 0, 0},
 };
 
@@ -56,7 +63,8 @@ typedef struct data_keys {
     int ncell;
 } data_keys;
 static const key_spec data_list[] = {
-    {"stage", KEY_TEXT, NULL, "", 0, 0, NULL, "whose output is fitted to these responses; not given: loss.stage, or the last one", offsetof(data_keys, stage), 0, 0},
+    {"stage", KEY_TEXT, NULL, "", 0, 0, NULL, "whose output is fitted to these responses; not given: loss.stage, or the last one",
+     offsetof(data_keys, stage), 0, 0},
     {"weight", KEY_REAL, "", "1", 0, 1e12, NULL, "of its loss among those of other outputs", offsetof(data_keys, weight), 0, 0},
     {"columns", KEY_REALS, "", "", 0, 1e9, NULL, "cells of the response, one for each element of the output; not given: as they stand",
      offsetof(data_keys, cells), offsetof(data_keys, ncell), 4096},
@@ -67,7 +75,8 @@ static const key_spec sequence_keys[] = {
     {"burn_in", KEY_INT, NULL, "0", 0, 1e9, NULL, "steps before each sequence that are computed, from the state before step 0, but not counted",
      offsetof(fit_sequences, burn_in), 0, 0},
     {"batch", KEY_INT, NULL, "1", 1, 65536, NULL, "sequences computed at once, for one step of the optimiser", offsetof(fit_sequences, batch), 0, 0},
-    {"order", KEY_WORD, NULL, "shuffled", 0, 0, "shuffled|in_order", "in which sequences are taken in an epoch", offsetof(fit_sequences, order), 0, 0},
+    {"order", KEY_WORD, NULL, "shuffled", 0, 0, "shuffled|in_order", "in which sequences are taken in an epoch", offsetof(fit_sequences, order), 0,
+     0},
     {"truncate", KEY_INT, NULL, "0", 0, 1e12, NULL, "steps of back-propagation: the state goes on, the derivative is cut; 0: whole sequences",
      offsetof(fit_sequences, truncate), 0, 0},
 };
@@ -82,8 +91,8 @@ static const key_spec network_list[] = {
     {"window", KEY_REALS, "", "", 1, 32768, NULL, "[nx, ny] pixels that each network sees; not given: the field", offsetof(network_keys, window),
      offsetof(network_keys, nwindow), 2},
     {"each", KEY_NODE, NULL, "", 0, 0, NULL, "list of networks: {name: a, at: [x0, y0], columns: [9]}", offsetof(network_keys, each), 0, 0},
-    {"table", KEY_PATH, NULL, "", 0, 0, NULL, "the same as FILE.h5:/dataset [network][3]: x0, y0, column of the response", offsetof(network_keys, table), 0,
-     0},
+    {"table", KEY_PATH, NULL, "", 0, 0, NULL, "the same as FILE.h5:/dataset [network][3]: x0, y0, column of the response",
+     offsetof(network_keys, table), 0, 0},
 };
 typedef struct one_network {
     const char *name;
@@ -104,10 +113,13 @@ static const key_spec stimulus_keys[] = {
     {"cells", KEY_REALS, "", "", 0, 1e9, NULL, "its cells; not given: all", offsetof(fit_stimulus, cells), offsetof(fit_stimulus, ncell), 4096},
     {"low", KEY_REAL, "", "0", -1e6, 1e6, NULL, "smallest luminance", offsetof(fit_stimulus, low), 0, 0},
     {"high", KEY_REAL, "", "1", -1e6, 1e6, NULL, "largest luminance", offsetof(fit_stimulus, high), 0, 0},
-    {"norm", KEY_REAL, "", "0", 0, 1e6, NULL, "largest root mean square of (movie - background); 0: any.  sgd keeps to its shape, adam moves all pixels alike", offsetof(fit_stimulus, norm), 0, 0},
-    {"smooth_space", KEY_REAL, "", "0", 0, 1e12, NULL, "weight of the squared Laplacian of each frame, mean over pixels", offsetof(fit_stimulus, smooth_space), 0,
-     0},
-    {"smooth_time", KEY_REAL, "", "0", 0, 1e12, NULL, "weight of squared second differences in time, mean over pixels", offsetof(fit_stimulus, smooth_time), 0, 0},
+    {"norm", KEY_REAL, "", "0", 0, 1e6, NULL,
+     "largest root mean square of (movie - background); 0: any.  sgd keeps to its shape, adam moves all pixels alike", offsetof(fit_stimulus, norm),
+     0, 0},
+    {"smooth_space", KEY_REAL, "", "0", 0, 1e12, NULL, "weight of the squared Laplacian of each frame, mean over pixels",
+     offsetof(fit_stimulus, smooth_space), 0, 0},
+    {"smooth_time", KEY_REAL, "", "0", 0, 1e12, NULL, "weight of squared second differences in time, mean over pixels",
+     offsetof(fit_stimulus, smooth_time), 0, 0},
     {"noise", KEY_REAL, "", "0", 0, 1, NULL, "standard deviation of noise added to the section `stimulus`, which the movie starts from",
      offsetof(fit_stimulus, noise), 0, 0},
 };
@@ -122,14 +134,15 @@ static const char fit_text[] =
     "    optimiser: {method: adam, rate: 1e-3}\n"
     "    epochs: 50\n\n"
     "chiasm fit FILE --check compares every derivative with differences, on the user's own model and data.  The result has /parameters, /history,\n"
-    "/prediction; RESULT_fitted.yaml beside it is the input with the fitted values, for chiasm simulate.  Searches of NLopt (lbfgs, ...) take all training\n"
+    "/prediction; RESULT_fitted.yaml beside it is the input with the fitted values, for chiasm simulate.  Searches of NLopt (lbfgs, ...) take all "
+    "training\n"
     "sequences for each value; a stopped one begins again from the best point so far.  Without validation sequences the last parameters are kept.";
 static const char parameters_text[] =
     "Parameters are the physical ones, in the units of their keys: chiasm fit FILE --plan lists those of the model, with limits and maps.";
 static const char data_text[] = "Together with the keys of topic response.";
-static const char sequences_text[] =
-    "Sequence i counts steps [burn_in + i length, burn_in + (i + 1) length) of the recording; the burn_in steps before are computed too.  Every step but the\n"
-    "first burn_in is so counted in one sequence; a rest shorter than length is left out.";
+static const char sequences_text[] = "Sequence i counts steps [burn_in + i length, burn_in + (i + 1) length) of the recording; the burn_in steps "
+                                     "before are computed too.  Every step but the\n"
+                                     "first burn_in is so counted in one sequence; a rest shorter than length is left out.";
 
 static const help_topic own_topics[] = {
     {"fit", "section `fit`: what is fitted to what, and how", fit_text, fit_keys, COUNT(fit_keys)},
@@ -148,7 +161,8 @@ int fit_topic_count(void)
 
 help_topic fit_topic_at(int i)
 {
-    const help_topic *const other[] = {&response_topic, &loss_topic, &loss_activity_topic, &penalty_topic, &split_topic, &optim_topic, &stopping_topic};
+    const help_topic *const other[] = {&response_topic, &loss_topic,  &loss_activity_topic, &penalty_topic,
+                                       &split_topic,    &optim_topic, &stopping_topic};
     ASSERT(i >= 0 && i < fit_topic_count());
     return i < COUNT(own_topics) ? own_topics[i] : *other[i - COUNT(own_topics)];
 }
@@ -194,8 +208,8 @@ static void check_window(fit *f, const input_node *at, const fit_network *n)
 {
     const settings *s = &f->p->set;
     if (n->y0 + f->setup.ny > s->ny || n->x0 + f->setup.nx > s->nx) {
-        input_problem(f->in, at, "fit: networks: the window of %d x %d pixels at [%d, %d] leaves the field of %d x %d", f->setup.nx, f->setup.ny, n->x0, n->y0,
-                      s->nx, s->ny);
+        input_problem(f->in, at, "fit: networks: the window of %d x %d pixels at [%d, %d] leaves the field of %d x %d", f->setup.nx, f->setup.ny,
+                      n->x0, n->y0, s->nx, s->ny);
     }
 }
 
@@ -237,7 +251,8 @@ static void read_list(fit *f, const input_node *list)
         one_network one;
         INPUT_FILL(f->in, at, "fit.networks.each", one_network_keys, &one);
         fit_network *n = &f->network[k];
-        *n = (fit_network){one.name ? one.name : "", one.nat == 2 ? (int)one.at[1] : 0, one.nat == 2 ? (int)one.at[0] : 0, MEMORY_NEW(double, one.ncell), one.ncell};
+        *n = (fit_network){one.name ? one.name : "", one.nat == 2 ? (int)one.at[1] : 0, one.nat == 2 ? (int)one.at[0] : 0,
+                           MEMORY_NEW(double, one.ncell), one.ncell};
         memcpy(n->cells, one.cells, (size_t)one.ncell * sizeof(double));
         check_window(f, at, n);
     }
@@ -264,7 +279,8 @@ void fit_read_networks(fit *f)
             read_table(f, at, keys.table);
         }
         if (optim_is_search(&f->optim)) {
-            input_problem(f->in, at, "fit: networks: %s asks for values of one network at a time; many take adam, adamw, sgd or rprop", f->optim.method);
+            input_problem(f->in, at, "fit: networks: %s asks for values of one network at a time; many take adam, adamw, sgd or rprop",
+                          f->optim.method);
         }
     }
     if (!f->network) {

@@ -1,5 +1,5 @@
-/* fit_stimulus.c - the movie itself is what is fitted: the most exciting stimulus, or one that makes a given response.  Every rank holds the whole movie
- * and takes the same steps; each shows its own tiles. */
+/* fit_stimulus.c - the movie itself is what is fitted: the most exciting stimulus, or one that makes a given response.  Every rank holds the whole
+ * movie and takes the same steps; each shows its own tiles. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +20,8 @@ void fit_plan_stimulus(fit *f)
         input_problem(f->in, f->s.optimiser, "fit: target: stimulus takes a method that steps: adam, adamw, sgd, rprop");
     }
     if (n > MOST_PIXELS) {
-        input_problem(f->in, f->s.sequences, "fit: target: stimulus: a movie of %lld steps has %.3g pixels; at most %.3g", (long long)f->window, n, MOST_PIXELS);
+        input_problem(f->in, f->s.sequences, "fit: target: stimulus: a movie of %lld steps has %.3g pixels; at most %.3g", (long long)f->window, n,
+                      MOST_PIXELS);
         n = 1;
     }
     f->npixel = (int64_t)n;
@@ -94,7 +95,8 @@ static double smoothness(const fit *f, const double *u, double *g)
     const enum penalty_kind kind[2] = {PENALTY_LAPLACE_SPACE, PENALTY_LAPLACE_TIME};
     double sum = 0;
     for (int k = 0; k < 2; k++) {
-        penalty p = {.kind = kind[k], .weight = weight[k] / (double)f->npixel, .n = f->npixel, .ndim = 3, .dims = {f->window, f->setup.ny, f->setup.nx}};
+        penalty p = {
+            .kind = kind[k], .weight = weight[k] / (double)f->npixel, .n = f->npixel, .ndim = 3, .dims = {f->window, f->setup.ny, f->setup.nx}};
         sum += weight[k] > 0 ? penalty_value(&p, u, g) : 0;
     }
     return sum;
