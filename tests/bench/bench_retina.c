@@ -192,7 +192,7 @@ static void line(int nx, int ny, int nstep, double density, int threads, double 
     double pixel_steps = (double)nx * ny * o.nstep, ns = o.seconds / pixel_steps * 1e9;
     /* between groups: stimulus, receptor, OPL, V written and read once, V and A again each step of the gain control */
     double bytes = (2 * 4 + 5) * sizeof(real), floor_ns = bytes / bandwidth * 1e9;
-    log_say(LOG_RESULT, "%5d x %-5d %6d %8lld %9.3f s %8.2f ns %8.2f ns %7.1f %8.2f   %3d x %d, %lld spikes", nx, ny, o.nstep, (long long)o.ncell,
+    log_say(LOG_RESULT, "%5d x %-5d %6d %8lld %9.6f s %8.2f ns %8.2f ns %7.1f %8.4g   %3d x %d, %lld spikes", nx, ny, o.nstep, (long long)o.ncell,
             o.seconds, ns, floor_ns, ns / floor_ns, o.nstep * 1e-3 / o.seconds, o.nleaf, o.nt, (long long)o.nspike);
 }
 
