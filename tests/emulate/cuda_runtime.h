@@ -3,7 +3,8 @@
  * Found before the real header by the targets that end in _emulated.  Kernels run block by block, a block's threads one after the other, or as
  * coroutines from the first __syncthreads on.  Device memory is one arena that cannot be touched but within a kernel or a copy; fresh memory is NaN,
  * sentinels stand round every array and are looked at by cudaFree and cudaStreamSynchronize.  Streams run at once; what is captured runs when its
- * graph is launched.  What CUDA forbids (a barrier that not all threads reach, memory not of the arena in a kernel's copy) aborts. */
+ * graph is launched.  What CUDA forbids (a barrier that not all threads reach, memory not of the arena in a kernel's copy; in a capture memory taken or
+ * freed, waits, questions to events, copies of pageable memory) aborts.  CHIASM_EMULATE_COUNT: launches, copies and waits are printed at the end. */
 #ifndef EMULATE_CUDA_RUNTIME_H
 #define EMULATE_CUDA_RUNTIME_H
 #include <stddef.h>
@@ -73,6 +74,8 @@ const char *cudaGetErrorName(cudaError_t e);
 /* What tests may ask. */
 int64_t emulate_launches(void);       /* kernels launched from the host so far; a graph counts 1 */
 int64_t emulate_kernels(void);        /* kernels run, those of graphs too */
+int64_t emulate_copies(void);         /* copies queued from the host so far, those of graphs not */
+int64_t emulate_waits(void);          /* times that the host waited: for a stream, an event, the device */
 void emulate_let(int may_touch);      /* opens (1) and closes (0) device memory; calls nest */
 #ifdef __cplusplus
 }

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <ucontext.h>
 
+#include <iterator>
 #include <map>
 #include <vector>
 
@@ -101,6 +102,16 @@ cudaError_t cudaRuntimeGetVersion(int *version)
     return cudaSuccess;
 }
 
+/* --- what may not be called while a stream is captured ------------------------------------------------------------------------ */
+static int ncapturing;
+
+static void not_in_a_capture(const char *call)
+{
+    if (ncapturing > 0) {
+        wrong("a call that a capture does not bear", call);
+    }
+}
+
 /* --- memory ----------------------------------------------------------------------------------------------------------------
  * One arena, first fit; each array between two sentinels. */
 enum { SENTINEL = 256, ALIGN = 256 };
@@ -175,6 +186,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
+    not_in_a_capture("cudaMalloc");
     start_arena();
     size_t room = (bytes + ALIGN - 1) / ALIGN * ALIGN + 2 * SENTINEL, at = 0;
     if (taken + room > all_bytes()) {
@@ -199,6 +211,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
 
 cudaError_t cudaFree(void *p)
 {
+    not_in_a_capture("cudaFree");
     if (p) {
         auto a = arrays.find((size_t)((char *)p - arena) - SENTINEL);
         if (!in_arena(p) || a == arrays.end()) {
@@ -214,17 +227,29 @@ cudaError_t cudaFree(void *p)
     return cudaSuccess;
 }
 
+static std::map<const char *, size_t> pinned; /* bytes, by where they begin */
+
 cudaError_t cudaMallocHost(void **p, size_t bytes)
 {
+    not_in_a_capture("cudaMallocHost");
     *p = malloc(bytes ? bytes : 1);
     memset(*p, 0xFF, bytes);
+    pinned[(const char *)*p] = bytes;
     return cudaSuccess;
 }
 
 cudaError_t cudaFreeHost(void *p)
 {
+    not_in_a_capture("cudaFreeHost");
+    pinned.erase((const char *)p);
     free(p);
     return cudaSuccess;
+}
+
+static bool is_pinned(const void *p, size_t bytes)
+{
+    auto after = pinned.upper_bound((const char *)p);
+    return after != pinned.begin() && (const char *)p + bytes <= std::prev(after)->first + std::prev(after)->second;
 }
 
 /* --- streams and graphs ------------------------------------------------------------------------------------------------------ */
@@ -237,12 +262,33 @@ struct emulate_stream {
 struct emulate_event {
     double at;
 };
-static int64_t nlaunch, nkernel;
+static int64_t nlaunch, nkernel, ncopy, nwait;
 
 int64_t emulate_launches(void)
 {
     return nlaunch;
 }
+
+int64_t emulate_copies(void)
+{
+    return ncopy;
+}
+
+int64_t emulate_waits(void)
+{
+    return nwait;
+}
+
+/* CHIASM_EMULATE_COUNT: what the host asked of the device, on stderr when the process ends. */
+static const struct tally {
+    ~tally()
+    {
+        if (getenv("CHIASM_EMULATE_COUNT")) {
+            fprintf(stderr, "emulated CUDA: %lld launches, %lld copies, %lld waits; %lld kernels\n", (long long)nlaunch, (long long)ncopy, (long long)nwait,
+                    (long long)nkernel);
+        }
+    }
+} tally_at_exit;
 
 int64_t emulate_kernels(void)
 {
@@ -260,19 +306,23 @@ void emulate_do(cudaStream_t s, const std::function<void()> &what)
     emulate_let(0);
 }
 
-static void check_copy(const void *to, const void *from, enum cudaMemcpyKind kind)
+static void check_copy(const void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s)
 {
+    ncopy += !(s && s->captured);
     bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
     bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
     if (kind != cudaMemcpyDefault && (in_arena(to) != to_device || in_arena(from) != from_device)) {
         wrong("a copy whose kind does not fit its addresses", NULL);
+    }
+    if (s && s->captured && ((!in_arena(to) && !is_pinned(to, bytes)) || (!in_arena(from) && !is_pinned(from, bytes)))) {
+        wrong("a copy of pageable memory is captured", NULL);
     }
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s)
 {
     if (bytes > 0) {
-        check_copy(to, from, kind);
+        check_copy(to, from, bytes, kind, s);
         emulate_do(s, [=] { memcpy(to, from, bytes); });
     }
     return cudaSuccess;
@@ -280,13 +330,14 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
 
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
 {
+    not_in_a_capture("cudaMemcpy");
     return cudaMemcpyAsync(to, from, bytes, kind, NULL);
 }
 
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height, enum cudaMemcpyKind kind,
                               cudaStream_t s)
 {
-    check_copy(to, from, kind);
+    check_copy(to, from, width, kind, s);
     emulate_do(s, [=] {
         for (size_t i = 0; i < height; i++) {
             memcpy((char *)to + i * to_pitch, (const char *)from + i * from_pitch, width);
@@ -318,15 +369,17 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
-    if (s && s->captured) {
-        wrong("a stream that is captured is waited for", NULL);
-    }
+    (void)s;
+    not_in_a_capture("cudaStreamSynchronize");
+    nwait++;
     look_at_all("some kernel before cudaStreamSynchronize");
     return cudaSuccess;
 }
 
 cudaError_t cudaDeviceSynchronize(void)
 {
+    not_in_a_capture("cudaDeviceSynchronize");
+    nwait++;
     look_at_all("some kernel before cudaDeviceSynchronize");
     return cudaSuccess;
 }
@@ -342,6 +395,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode)
         wrong("a capture within a capture", NULL);
     }
     s->captured = new emulate_graph();
+    ncapturing++;
     return cudaSuccess;
 }
 
@@ -352,6 +406,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g)
     }
     *g = s->captured;
     s->captured = NULL;
+    ncapturing--;
     return cudaSuccess;
 }
 
@@ -408,11 +463,14 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t)
 
 cudaError_t cudaEventSynchronize(cudaEvent_t)
 {
+    not_in_a_capture("cudaEventSynchronize");
+    nwait++;
     return cudaSuccess;
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t)
 {
+    not_in_a_capture("cudaEventQuery");
     return cudaSuccess;
 }
 
