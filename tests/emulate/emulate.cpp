@@ -1,6 +1,4 @@
 /* emulate.cpp - devices, memory, streams, graphs and kernels of cuda_runtime.h on the host. */
-#undef _FORTIFY_SOURCE /* longjmp goes from stack to stack */
-#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -505,29 +503,64 @@ const char *cudaGetErrorName(cudaError_t e)
 
 /* --- kernels ---------------------------------------------------------------------------------------------------------------
  * Thread 0 of a block runs as a coroutine.  If it ends without a barrier the others are called one after the other; if it stops at one, each of
- * them becomes a coroutine too, and all run from barrier to barrier.  Coroutines are made once and go on with the next block; _setjmp takes turns
- * without asking the kernel, as swapcontext would. */
+ * them becomes a coroutine too: a turn goes round them from barrier to barrier, each handing over to the next.  Coroutines are made once and go on
+ * with the next block.  gcc's own setjmp saves two registers and changes stacks for the price of a call; the C library's costs many times that. */
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace
 {
-enum { STACK = 128 << 10, MOST_THREADS = 1024 };
+enum { STACK = 128 << 10, COLOUR = 5 * 64, MOST_THREADS = 1024 };
 struct coroutine {
-    ucontext_t start;
-    jmp_buf at;
-    char *stack;
-    bool begun, done;
+    void *at[5]; /* of __builtin_setjmp */
+    dim3 index;
+    bool begun;
 };
 coroutine threads[MOST_THREADS];
-jmp_buf scheduler;
+void *scheduler[5];
 int running = -1; /* coroutine; -1: a plain call */
+int nthread, ended; /* of this block */
+bool stopped;       /* it has come to a barrier */
 const std::function<void()> *body;
 const char *kernel_name;
 
-__attribute__((noinline)) void leave()
+void enter();
+
+void begin(int i)
 {
-    if (_setjmp(threads[running].at) == 0) {
-        _longjmp(scheduler, 1);
+    static ucontext_t start; /* COLOUR: tops of stacks at one place of a page would share few sets of the cache */
+    getcontext(&start);
+    start.uc_stack.ss_size = (size_t)(STACK - i % 256 * COLOUR);
+    start.uc_stack.ss_sp = malloc(STACK);
+    makecontext(&start, enter, 0);
+    threads[i].begun = true;
+    setcontext(&start);
+}
+
+__attribute__((noinline)) void go_on(int i)
+{
+    running = i;
+    threadIdx = threads[i].index;
+    if (!threads[i].begun) {
+        begin(i);
+    }
+    __builtin_longjmp(threads[i].at, 1);
+}
+
+/* The thread that runs has come to a barrier, or to its end: the next one's turn.  At the end of a turn none has ended, or all. */
+__attribute__((noinline)) void leave(bool ends)
+{
+    int i = running, next = i + 1 < nthread ? i + 1 : 0;
+    stopped = stopped || !ends;
+    ended += ends;
+    if (next == 0 && stopped && ended > 0 && ended < nthread) {
+        wrong("a barrier that not all threads of a block reach", kernel_name);
+    }
+    if (__builtin_setjmp(threads[i].at) == 0) {
+        if (!stopped || ended == nthread) {
+            running = -1;
+            __builtin_longjmp(scheduler, 1);
+        }
+        go_on(next);
     }
 }
 
@@ -535,72 +568,26 @@ void enter()
 {
     for (;;) {
         (*body)();
-        threads[running].done = true;
-        leave();
+        leave(true);
     }
 }
 
-void prepare(int i)
+/* Until thread 0 has ended without a barrier, or all threads have. */
+__attribute__((noinline)) void take_turns()
 {
-    coroutine *c = &threads[i];
-    if (!c->stack) {
-        c->stack = (char *)malloc(STACK);
-        getcontext(&c->start);
-        c->start.uc_stack.ss_sp = c->stack;
-        c->start.uc_stack.ss_size = STACK;
-        makecontext(&c->start, enter, 0);
+    stopped = false;
+    ended = 0;
+    if (__builtin_setjmp(scheduler) == 0) {
+        go_on(0);
     }
-    c->done = false;
 }
 
-void place(int i)
+void run_block()
 {
-    threadIdx = dim3((unsigned)i % blockDim.x, (unsigned)i / blockDim.x % blockDim.y, (unsigned)i / (blockDim.x * blockDim.y));
-}
-
-__attribute__((noinline)) void step(int i)
-{
-    place(i);
-    running = i;
-    if (_setjmp(scheduler) == 0) {
-        if (threads[i].begun) {
-            _longjmp(threads[i].at, 1);
-        }
-        threads[i].begun = true;
-        setcontext(&threads[i].start);
-    }
-    running = -1;
-}
-
-void run_block(int n)
-{
-    prepare(0);
-    step(0);
-    if (threads[0].done) {
-        for (int i = 1; i < n; i++) {
-            place(i);
-            (*body)();
-        }
-        return;
-    }
-    for (int i = 1; i < n; i++) {
-        prepare(i);
-        step(i);
-    }
-    for (;;) {
-        int ended = 0;
-        for (int i = 0; i < n; i++) {
-            ended += threads[i].done;
-        }
-        if (ended == n) {
-            return;
-        }
-        if (ended > 0) {
-            wrong("a barrier that not all threads of a block reach", kernel_name);
-        }
-        for (int i = 0; i < n; i++) {
-            step(i);
-        }
+    take_turns();
+    for (int i = 1; !stopped && i < nthread; i++) {
+        threadIdx = threads[i].index;
+        (*body)();
     }
 }
 } // namespace
@@ -610,7 +597,7 @@ void __syncthreads(void)
     if (running < 0) {
         wrong("a barrier that not all threads of a block reach", kernel_name);
     }
-    leave();
+    leave(false);
 }
 
 static void run_grid(dim3 grid, dim3 block, const char *name, const std::function<void()> &thread)
@@ -620,12 +607,15 @@ static void run_grid(dim3 grid, dim3 block, const char *name, const std::functio
     blockDim = block;
     body = &thread;
     kernel_name = name;
-    int n = (int)(block.x * block.y * block.z);
+    nthread = (int)(block.x * block.y * block.z);
+    for (unsigned i = 0; i < (unsigned)nthread; i++) {
+        threads[i].index = dim3(i % block.x, i / block.x % block.y, i / (block.x * block.y));
+    }
     for (unsigned z = 0; z < grid.z; z++) {
         for (unsigned y = 0; y < grid.y; y++) {
             for (unsigned x = 0; x < grid.x; x++) {
                 blockIdx = dim3(x, y, z);
-                run_block(n);
+                run_block();
             }
         }
     }
