@@ -115,7 +115,8 @@ template <class... P, class... A> void emulate_launch(void (*kernel)(P...), cons
     static_assert((sizeof(P) + ... + 0) <= 32764 - 8 * sizeof...(P), "more arguments than a kernel may have");
     std::tuple<P...> args(a...); /* by value, as CUDA does */
     std::vector<uintptr_t> words;
-    auto note = [&](const auto &one) { /* what may be an address */
+    auto note = [&](auto one) { /* what may be an address */
+        __builtin_clear_padding(&one);
         for (size_t at = 0; alignof(decltype(one)) >= sizeof(void *) && at + sizeof(void *) <= sizeof one; at += sizeof(void *)) {
             uintptr_t word;
             memcpy(&word, (const char *)&one + at, sizeof word);

@@ -112,8 +112,8 @@ void emulate_not_in_a_capture(const char *call)
 }
 
 /* --- memory ----------------------------------------------------------------------------------------------------------------
- * One arena, first fit; each array between two sentinels.  All stand 64 bytes past a multiple of 256: no address has the lowest byte of a bool. */
-enum { BEFORE = 256 + 64, AFTER = 512 - 64, ALIGN = 256 };
+ * One arena, first fit; each array between two sentinels. */
+enum { SENTINEL = 256, ALIGN = 256 };
 static const unsigned char mark = 0xA5;
 static char *arena;
 static size_t arena_bytes, taken;
@@ -154,8 +154,8 @@ bool emulate_in_arena(const void *p)
 
 static void look_at_sentinels(size_t at, const array &a, const char *when)
 {
-    const unsigned char *before = (unsigned char *)arena + at, *after = before + BEFORE + a.bytes, *end = before + a.room;
-    for (const unsigned char *p = before; p < before + BEFORE; p++) {
+    const unsigned char *before = (unsigned char *)arena + at, *after = before + SENTINEL + a.bytes, *end = before + a.room;
+    for (const unsigned char *p = before; p < before + SENTINEL; p++) {
         if (*p != mark) {
             emulate_wrong("an array was written below its start", when);
         }
@@ -176,7 +176,7 @@ static const array *array_of(const void *p, size_t *begins)
         return NULL;
     }
     auto a = std::prev(after);
-    *begins = a->first + BEFORE;
+    *begins = a->first + SENTINEL;
     return at >= *begins && at <= *begins + a->second.bytes ? &a->second : NULL;
 }
 
@@ -211,7 +211,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
 {
     emulate_not_in_a_capture("cudaMalloc");
     start_arena();
-    size_t room = (bytes + ALIGN - 1) / ALIGN * ALIGN + BEFORE + AFTER, at = 0;
+    size_t room = (bytes + ALIGN - 1) / ALIGN * ALIGN + 2 * SENTINEL, at = 0;
     if (taken + room > all_bytes()) {
         *p = NULL;
         return cudaErrorMemoryAllocation;
@@ -226,9 +226,9 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
     taken += room;
     emulate_let(1);
     memset(arena + at, mark, room);
-    memset(arena + at + BEFORE, 0xFF, bytes); /* not a number */
+    memset(arena + at + SENTINEL, 0xFF, bytes); /* not a number */
     emulate_let(0);
-    *p = arena + at + BEFORE;
+    *p = arena + at + SENTINEL;
     return cudaSuccess;
 }
 
@@ -237,7 +237,7 @@ cudaError_t cudaFree(void *p)
     emulate_not_in_a_capture("cudaFree");
     emulate_finish_all(); /* as CUDA does */
     if (p) {
-        auto a = arrays.find((size_t)((char *)p - arena) - BEFORE);
+        auto a = arrays.find((size_t)((char *)p - arena) - SENTINEL);
         if (!emulate_in_arena(p) || a == arrays.end()) {
             emulate_wrong("cudaFree of what cudaMalloc did not give", NULL);
         }
@@ -453,21 +453,17 @@ static void run_grid(dim3 grid, dim3 block, const char *name, const std::functio
     }
 }
 
-/* The words of a kernel's arguments: none may be the address of device memory that is not there, or of mapped memory of the host.  Where the lowest byte
- * is that of a bool the rest may be padding. */
+/* The words of a kernel's arguments: none may be the address of device memory that is not there, or of mapped memory of the host. */
 static void look_at_words(const std::vector<uintptr_t> &words, const char *name)
 {
     const uintptr_t page = 4096;
     size_t begins;
     for (uintptr_t w : words) {
-        bool of_device = emulate_in_arena((void *)w), of_host = !of_device && w >> 32 && w >> 47 == 0;
-        if (w % 256 <= 1) {
-            continue;
-        }
-        if (of_device && !array_of((void *)w, &begins)) {
-            emulate_wrong("an argument that leads to no array", name);
-        }
-        if (of_host && msync((void *)(w / page * page), page, MS_ASYNC) == 0) {
+        if (emulate_in_arena((void *)w)) {
+            if (!array_of((void *)w, &begins)) {
+                emulate_wrong("an argument that leads to no array", name);
+            }
+        } else if (w >> 32 && w >> 47 == 0 && msync((void *)(w / page * page), page, MS_ASYNC) == 0) {
             emulate_wrong("an argument that is an address of the host", name);
         }
     }
