@@ -90,16 +90,16 @@ void gpu_take(backend *be, int nrect, const grid_rect *rect, int nt, view x, dre
 }
 
 /* --- edges of the field ---------------------------------------------------------------------------------------------------------- */
-/* A thread a pixel of tile and halo outside the field: it takes the nearest pixel inside. */
+/* A thread a pixel of the halo (rows above and below, then columns left and right) that lies outside the field: it takes the nearest pixel inside. */
 __global__ static void edge_kernel(int nt, gpu_view x, int field_ny, int field_nx)
 {
-    int wide = x.pad_nx + 2 * x.halo;
-    int64_t i = gpu_thread();
+    int h = x.halo, wide = x.pad_nx + 2 * h, i = (int)gpu_thread(), rows = 2 * h * wide, side = i - rows, ahead = i / wide, across = side / (2 * h);
     for (int64_t plane = blockIdx.y; plane < (int64_t)x.nleaf * nt * x.nchan; plane += gridDim.y) {
         int c = (int)(plane % x.nchan), t = (int)(plane / x.nchan % nt), leaf = (int)(plane / x.nchan / nt);
         grid_tile tile = x.tile[leaf];
-        int y = (int)(i / wide) - x.halo, column = (int)(i % wide) - x.halo;
-        if (y >= tile.ny + x.halo || column >= tile.nx + x.halo) {
+        int y = i < rows ? (ahead < h ? ahead - h : tile.ny + ahead - h) : across;
+        int column = i < rows ? i % wide - h : (side % (2 * h) < h ? side % (2 * h) - h : tile.nx + side % (2 * h) - h);
+        if (y >= tile.ny + h || column >= tile.nx + h || (i >= rows && y >= tile.ny)) {
             continue;
         }
         int lowest = -tile.y0, highest = field_ny - 1 - tile.y0, leftmost = -tile.x0, rightmost = field_nx - 1 - tile.x0;
@@ -114,7 +114,7 @@ __global__ static void edge_kernel(int nt, gpu_view x, int field_ny, int field_n
 void gpu_edge(backend *be, int nt, view x, int field_ny, int field_nx)
 {
     if (x.halo > 0 && nt > 0) {
-        int64_t pixels = (int64_t)(x.pad_ny + 2 * x.halo) * (x.pad_nx + 2 * x.halo);
+        int64_t pixels = 2 * (int64_t)x.halo * (x.pad_nx + 2 * x.halo + x.pad_ny);
         LAUNCH(be, edge_kernel, gpu_grid(pixels, (int64_t)x.nleaf * nt * x.nchan), GPU_THREADS, nt, gpu_see(be, x), field_ny, field_nx);
     }
 }

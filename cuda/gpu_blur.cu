@@ -1,10 +1,11 @@
 /* gpu_blur.cu - symmetric taps, uniform or growing with eccentricity; the plain blur and the leaky heat equation.
  *
  * Up to FUSED pixels of radius a block makes a tile of 32 x 32 in one go: rows of the source are staged and blurred along x into shared memory, then
- * along y.  Wider ones go through working memory, rows first.  Either way a pixel is summed in one order wherever the field is cut. */
+ * along y, by each thread EACH neighbours at once, which share what they read.  Wider ones go through working memory, rows first.  Either way a pixel is summed in one order wherever the field is cut. */
 #include "gpu_blur_pass.cuh"
 
 enum { TILE = 32, ROWS = GPU_THREADS / TILE, EACH = TILE / ROWS, FUSED = 32 };
+enum { STAGED = sizeof(real) == sizeof(float) ? 32 : 16 }; /* rows of the source at a time: shared memory has 48 KB */
 static const int64_t most_between = (int64_t)256 << 20; /* bytes of blurred rows that wait for their columns */
 
 /* Taps of a pass: [level][radius + 1] along x and y. */
@@ -23,6 +24,32 @@ __device__ static inline real fir(const real *at, int64_t step, const real *w, i
     return sum;
 }
 
+/* The same of EACH neighbours: number j stands in place j mod EACH of its ring, and each distance reads one more at either end. */
+__device__ static inline void fir_each(const real *at, int step, const real *w, int radius, real sum[EACH])
+{
+    real before[EACH], after[EACH];
+    UNROLL
+    for (int i = 0; i < EACH; i++) {
+        before[i] = after[i] = at[i * step];
+        sum[i] = w[0] * before[i];
+    }
+    for (int d0 = 1; d0 <= radius; d0 += EACH) {
+        UNROLL
+        for (int k = 0; k < EACH; k++) {
+            int d = d0 + k;
+            if (d <= radius) {
+                real one = w[d];
+                before[EACH - 1 - k] = at[-d * step];
+                after[k] = at[(EACH - 1 + d) * step];
+                UNROLL
+                for (int i = 0; i < EACH; i++) {
+                    gpu_mac(one, before[(i + EACH - 1 - k) % EACH] + after[(i + 1 + k) % EACH], &sum[i]);
+                }
+            }
+        }
+    }
+}
+
 /* --- growing: t = scale^2 of a pixel lies between two levels; level k has the weight of a hat over t_(k-1), t_k, t_(k+1) -------------------- */
 __device__ static inline real weight_at(const gpu_levels &v, int k, const grid_tile &tile, int y, int x)
 {
@@ -37,10 +64,10 @@ __device__ static inline real weight_at(const gpu_levels &v, int k, const grid_t
 }
 
 /* The source; of an adjoint, times the level's weight. */
-__device__ static inline real source_at(const blur_pass &p, const gpu_levels &v, int k, const blur_place &q, int y, int x)
+template <bool GROWS> __device__ static inline real source_at(const blur_pass &p, const gpu_levels &v, int k, const blur_place &q, int y, int x)
 {
     real s = blur_from_at(p.from, q, y, x);
-    bool weighs = p.back && v.n > 0 && y >= 0 && x >= 0 && y < q.tile.ny && x < q.tile.nx;
+    bool weighs = GROWS && v.n > 0 && p.back && y >= 0 && x >= 0 && y < q.tile.ny && x < q.tile.nx;
     return weighs ? s * weight_at(v, k, q.tile, y, x) : s;
 }
 
@@ -71,48 +98,81 @@ __device__ static inline bool has_level(const gpu_levels &v, const grid_tile &ti
 }
 
 /* --- in one go --------------------------------------------------------------------------------------------------------------------- */
-__device__ static inline void level_of_tile(const blur_pass &p, const blur_taps &w, int k, const blur_place &q, int y0, int x0, real made[EACH])
+/* Rows of the source from y on, all loads of a column under way at once. */
+template <bool GROWS>
+__device__ static inline void stage_rows(const blur_pass &p, const gpu_levels &v, int k, const blur_place &q, int y, int rows, int x0, int width,
+                                         real (*staged)[TILE + 2 * FUSED + 1])
 {
-    __shared__ real staged[ROWS][TILE + 2 * FUSED], between[TILE + 2 * FUSED][TILE];
-    int tx = (int)threadIdx.x % TILE, ty = (int)threadIdx.x / TILE, r = w.v.reach[k], rows = TILE + 2 * r;
-    const real *along_x = w.along_x + (int64_t)k * (w.v.radius + 1), *along_y = w.along_y + (int64_t)k * (w.v.radius + 1);
-    for (int j = ty; j < rows + ty; j += ROWS) { /* all threads as often */
-        for (int x = tx; j < rows && x < TILE + 2 * r; x += TILE) {
-            staged[ty][x] = source_at(p, w.v, k, q, y0 - r + j, x0 - r + x);
+    int tx = (int)threadIdx.x % TILE, ty = (int)threadIdx.x / TILE;
+    for (int x = tx; x < width; x += TILE) {
+        real one[STAGED / ROWS];
+        UNROLL
+        for (int n = 0; n < STAGED / ROWS; n++) {
+            one[n] = ty + n * ROWS < rows ? source_at<GROWS>(p, v, k, q, y + ty + n * ROWS, x0 + x) : 0;
         }
-        __syncthreads();
-        if (j < rows) {
-            between[j][tx] = fir(&staged[ty][tx + r], 1, along_x, r);
-        }
-        __syncthreads();
-    }
-    for (int i = 0; i < EACH; i++) {
-        int y = y0 + ty + i * ROWS, x = x0 + tx;
-        if (blur_makes(p, q, y, x)) {
-            real weight = p.back ? 1 : weight_at(w.v, k, q.tile, y, x);
-            made[i] += weight * fir(&between[ty + i * ROWS + r][tx], TILE, along_y, r);
+        UNROLL
+        for (int n = 0; n < STAGED / ROWS; n++) {
+            staged[ty + n * ROWS][x] = one[n];
         }
     }
 }
 
-/* One kernel for each thing that becomes of a pixel: all in one would need registers for the largest. */
-template <enum blur_to TO> __global__ static void __launch_bounds__(GPU_THREADS, 4) fused_kernel(blur_pass p, blur_taps w, double *part, int which, int of)
+/* Rows are one number longer than they need be: the 32 threads that read 8 numbers of 4 rows then meet 32 banks.  Along y a thread has rows EACH
+ * (thread / TILE) and following. */
+template <bool GROWS>
+__device__ static inline void level_of_tile(const blur_pass &p, const blur_taps &w, int k, const blur_place &q, int y0, int x0, real made[EACH])
+{
+    __shared__ real staged[STAGED][TILE + 2 * FUSED + 1], between[TILE + 2 * FUSED][TILE + 1], taps[2][FUSED + 1];
+    int i = (int)threadIdx.x, r = w.v.reach[k], rows = TILE + 2 * r, row = i / (TILE / EACH), x = i % (TILE / EACH) * EACH;
+    real sum[EACH];
+    __syncthreads(); /* the level before, or plane, has been read */
+    for (int d = i; d <= r; d += GPU_THREADS) {
+        taps[0][d] = w.along_x[(int64_t)k * (w.v.radius + 1) + d];
+        taps[1][d] = w.along_y[(int64_t)k * (w.v.radius + 1) + d];
+    }
+    for (int j = 0; j < rows; j += STAGED) {
+        stage_rows<GROWS>(p, w.v, k, q, y0 - r + j, rows - j, x0 - r, rows, staged);
+        __syncthreads();
+        if (row < STAGED && j + row < rows) {
+            fir_each(&staged[row][x + r], 1, taps[0], r, sum);
+            UNROLL
+            for (int n = 0; n < EACH; n++) {
+                between[j + row][x + n] = sum[n];
+            }
+        }
+        __syncthreads();
+    }
+    int ty = i / TILE * EACH, tx = i % TILE;
+    fir_each(&between[ty + r][tx], TILE + 1, taps[1], r, sum);
+    UNROLL
+    for (int n = 0; n < EACH; n++) {
+        if (blur_makes(p, q, y0 + ty + n, x0 + tx)) {
+            real weight = p.back || !GROWS ? 1 : weight_at(w.v, k, q.tile, y0 + ty + n, x0 + tx);
+            made[n] += weight * sum[n];
+        }
+    }
+}
+
+/* One kernel for each thing that becomes of a pixel, uniform or growing: all in one would need registers for the largest. */
+template <enum blur_to TO, bool GROWS>
+__global__ static void __launch_bounds__(GPU_THREADS, GROWS ? 3 : 5) fused_kernel(blur_pass p, blur_taps w, double *part, int which, int of)
 {
     int across = (p.pad_nx + 2 * p.spread + TILE - 1) / TILE;
     int y0 = (int)blockIdx.x / across * TILE - p.spread, x0 = (int)blockIdx.x % across * TILE - p.spread;
     for (int64_t plane = blockIdx.y; plane < blur_planes(p); plane += gridDim.y) {
         blur_place q = blur_at(p, plane);
         int low = 0, high = 0, far = p.back ? w.v.radius : 0;
-        if (w.v.n > 0) {
+        if (GROWS) {
             levels_of(w.v, q.tile, y0 - far, y0 + TILE - 1 + far, x0 - far, x0 + TILE - 1 + far, &low, &high);
         }
         real made[EACH] = {0};
         for (int k = low; k <= high; k++) {
-            level_of_tile(p, w, k, q, y0, x0, made);
+            level_of_tile<GROWS>(p, w, k, q, y0, x0, made);
         }
         double sum[BLUR_MOST_SUMS] = {0};
+        UNROLL
         for (int i = 0; i < EACH; i++) {
-            int y = y0 + (int)threadIdx.x / TILE + i * ROWS, x = x0 + (int)threadIdx.x % TILE;
+            int y = y0 + (int)threadIdx.x / TILE * EACH + i, x = x0 + (int)threadIdx.x % TILE;
             if (blur_makes(p, q, y, x)) {
                 blur_give(TO, p.to, q, y, x, made[i], sum);
             }
@@ -140,8 +200,8 @@ __global__ static void rows_kernel(blur_pass p, blur_taps w, wide g)
         real sum = 0;
         if (w.v.n == 0 || has_level(w.v, q.tile, g.k, y - up, y + up, x0 - side, x0 + GPU_THREADS - 1 + side)) {
             for (int d0 = -r; d0 <= r; d0 += GPU_THREADS) {
-                window[i] = source_at(p, w.v, g.k, q, y, x0 + d0 + i);
-                window[i + GPU_THREADS] = source_at(p, w.v, g.k, q, y, x0 + d0 + i + GPU_THREADS);
+                window[i] = source_at<true>(p, w.v, g.k, q, y, x0 + d0 + i);
+                window[i + GPU_THREADS] = source_at<true>(p, w.v, g.k, q, y, x0 + d0 + i + GPU_THREADS);
                 __syncthreads();
                 for (int d = d0; d < d0 + GPU_THREADS && d <= r; d++) {
                     sum += taps[d < 0 ? -d : d] * window[i + d - d0];
@@ -200,9 +260,13 @@ static void run_wide(backend *be, const blur_pass &p, const blur_taps &w, wide g
 static void run_fused(backend *be, dim3 grid, const blur_pass &p, const blur_taps &w, double *part, int which, int of)
 {
     switch (p.to.to) {
-#define CASE(TO)                                                                      \
-    case TO:                                                                          \
-        LAUNCH(be, (fused_kernel<TO>), grid, GPU_THREADS, p, w, part, which, of); \
+#define CASE(TO)                                                                             \
+    case TO:                                                                                 \
+        if (w.v.n > 0) {                                                                     \
+            LAUNCH(be, (fused_kernel<TO, true>), grid, GPU_THREADS, p, w, part, which, of);  \
+        } else {                                                                             \
+            LAUNCH(be, (fused_kernel<TO, false>), grid, GPU_THREADS, p, w, part, which, of); \
+        }                                                                                    \
         break;
         CASE(TO_PLACE)
         CASE(TO_MEMBRANE)

@@ -113,11 +113,4 @@ void gpu_separable_back(backend *be, const gpu_separable *p, int nt, view gy, vi
 #ifdef __cplusplus
 }
 #endif
-
-/* Loops whose counters must be constants, so that small arrays stay in registers. */
-#ifdef __CUDACC__
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
 #endif

@@ -19,6 +19,13 @@
     } while (0)
 #endif
 
+/* Before loops whose counters must be constants, so that small arrays stay in registers. */
+#ifdef __CUDACC__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
 enum { GPU_THREADS = 256 }; /* of a block, everywhere but where said otherwise: block sums count on it */
 
 /* A view whose tiles the device can read. */

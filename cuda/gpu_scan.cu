@@ -4,12 +4,6 @@
 
 enum { AHEAD = 8, MOST_POLES = 4, NSUM = 3 }; /* frames read at once; poles of one kernel: longer cascades go in groups; b, c, gain or weight */
 
-#ifdef __CUDACC__ /* states by number stay in registers */
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL
-#endif
-
 struct scan_par {
     real b, c, gain; /* or weight */
     bool starts, gained; /* step 0 of the chunk is the run's first; the gain is a parameter */

@@ -1,10 +1,12 @@
 /* cuda_runtime.h - the CUDA runtime as far as cuda/ uses it, acted out on the host, so that every kernel is tested where no GPU is.
  *
  * Found before the real header by the targets that end in _emulated.  Kernels run block by block, a block's threads one after the other, or as
- * coroutines from the first __syncthreads on.  Device memory is one arena that cannot be touched but within a kernel or a copy; fresh memory is NaN,
- * sentinels stand round every array and are looked at by cudaFree and cudaStreamSynchronize.  Streams run at once; what is captured runs when its
- * graph is launched.  What CUDA forbids (a barrier that not all threads reach, memory not of the arena in a kernel's copy; in a capture memory taken or
- * freed, waits, questions to events, copies of pageable memory) aborts.  CHIASM_EMULATE_COUNT: launches, copies and waits are printed at the end. */
+ * coroutines from the first __syncthreads on; blocks and threads take turns in another order in each launch.  Device memory is one arena that cannot be
+ * touched but within a kernel or a copy; fresh memory is NaN, shared memory too at the start of a launch; sentinels stand round every array and are looked
+ * at by cudaFree and cudaStreamSynchronize.  Streams work as late as may be (streams.cpp); what is captured runs when its graph is launched.  What CUDA
+ * forbids (a barrier that not all threads reach; an argument that is an address of the host, or of no array; memory not of the arena in a kernel's copy;
+ * in a capture memory taken or freed, waits, questions to events, copies of pageable memory) aborts.  CHIASM_EMULATE_COUNT: launches, copies and waits
+ * are printed at the end. */
 #ifndef EMULATE_CUDA_RUNTIME_H
 #define EMULATE_CUDA_RUNTIME_H
 #include <stddef.h>
@@ -83,13 +85,16 @@ void emulate_let(int may_touch);      /* opens (1) and closes (0) device memory;
 /* --- kernels -------------------------------------------------------------------------------------------------------- */
 #include <math.h>
 
+#include <string.h>
+
 #include <functional>
 #include <tuple>
+#include <vector>
 
 #define __global__
 #define __device__
 #define __host__
-#define __shared__ static
+#define __shared__ static __attribute__((section("emulate_shared"))) /* all in one place, to be spoiled before each launch */
 #define __constant__ static
 #define __forceinline__ inline
 #define __launch_bounds__(...)
@@ -103,12 +108,23 @@ struct dim3 {
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 void __syncthreads(void);
 
-void emulate_run(dim3 grid, dim3 block, cudaStream_t s, const char *name, const std::function<void()> &thread);
+void emulate_run(dim3 grid, dim3 block, cudaStream_t s, const char *name, const std::vector<uintptr_t> &words, const std::function<void()> &thread);
 void emulate_do(cudaStream_t s, const std::function<void()> &what); /* a library's call: now, or when the graph that is captured is launched */
 template <class... P, class... A> void emulate_launch(void (*kernel)(P...), const char *name, dim3 grid, dim3 block, cudaStream_t s, A... a)
 {
+    static_assert((sizeof(P) + ... + 0) <= 32764 - 8 * sizeof...(P), "more arguments than a kernel may have");
     std::tuple<P...> args(a...); /* by value, as CUDA does */
-    emulate_run(grid, block, s, name, [=] { std::apply(kernel, args); });
+    std::vector<uintptr_t> words;
+    auto note = [&](auto one) { /* what may be an address */
+        __builtin_clear_padding(&one);
+        for (size_t at = 0; alignof(decltype(one)) >= sizeof(void *) && at + sizeof(void *) <= sizeof one; at += sizeof(void *)) {
+            uintptr_t word;
+            memcpy(&word, (const char *)&one + at, sizeof word);
+            words.push_back(word);
+        }
+    };
+    std::apply([&](const auto &...one) { (note(one), ...); }, args);
+    emulate_run(grid, block, s, name, words, [=] { std::apply(kernel, args); });
 }
 #endif
 #endif

@@ -1,9 +1,14 @@
-/* cufft.cpp - transforms of cufft.h by FFTW. */
+/* cufft.cpp - transforms of cufft.h by FFTW.
+ *
+ * As cuFFT may: the input of a backward transform and the work area are spoiled; data must be aligned as complex numbers are. */
 #include "cufft.h"
 
 #include <fftw3.h>
+#include <string.h>
 
 #include <vector>
+
+#include "emulate.h"
 
 namespace
 {
@@ -11,7 +16,11 @@ struct transform {
     fftwf_plan single;
     fftw_plan twice;
     cudaStream_t stream;
+    size_t spectra;  /* bytes of all of a batch */
+    bool takes_area; /* cufftSetAutoAllocation */
+    char *area;
 };
+enum { AREA = 4096 };
 std::vector<transform> plans;
 
 transform *at(cufftHandle h)
@@ -19,17 +28,23 @@ transform *at(cufftHandle h)
     return h >= 0 && h < (int)plans.size() ? &plans[(size_t)h] : NULL;
 }
 } // namespace
+int emulate_nplan;
 
 cufftResult cufftCreate(cufftHandle *plan)
 {
     plans.push_back(transform());
     *plan = (int)plans.size() - 1;
+    emulate_nplan++;
     return CUFFT_SUCCESS;
 }
 
-cufftResult cufftSetAutoAllocation(cufftHandle plan, int)
+cufftResult cufftSetAutoAllocation(cufftHandle plan, int on)
 {
-    return at(plan) ? CUFFT_SUCCESS : CUFFT_INVALID_PLAN;
+    if (!at(plan)) {
+        return CUFFT_INVALID_PLAN;
+    }
+    at(plan)->takes_area = !on;
+    return CUFFT_SUCCESS;
 }
 
 cufftResult cufftMakePlanMany(cufftHandle plan, int rank, int *n, int *inembed, int istride, int idist, int *onembed, int ostride, int odist, cufftType type,
@@ -59,7 +74,11 @@ cufftResult cufftMakePlanMany(cufftHandle plan, int rank, int *n, int *inembed, 
     default:
         return CUFFT_INVALID_VALUE;
     }
-    *work_bytes = 0;
+    t->spectra = (size_t)batch * (t->single ? sizeof(fftwf_complex) : sizeof(fftw_complex));
+    for (int i = 0; i < rank; i++) {
+        t->spectra *= (size_t)(i < rank - 1 ? n[i] : n[i] / 2 + 1);
+    }
+    *work_bytes = AREA;
     return t->single || t->twice ? CUFFT_SUCCESS : CUFFT_INVALID_VALUE;
 }
 
@@ -73,13 +92,17 @@ cufftResult cufftPlanMany(cufftHandle *plan, int rank, int *n, int *inembed, int
 
 cufftResult cufftGetSize(cufftHandle plan, size_t *work_bytes)
 {
-    *work_bytes = 0;
+    *work_bytes = AREA;
     return at(plan) ? CUFFT_SUCCESS : CUFFT_INVALID_PLAN;
 }
 
-cufftResult cufftSetWorkArea(cufftHandle plan, void *)
+cufftResult cufftSetWorkArea(cufftHandle plan, void *memory)
 {
-    return at(plan) ? CUFFT_SUCCESS : CUFFT_INVALID_PLAN;
+    if (!at(plan)) {
+        return CUFFT_INVALID_PLAN;
+    }
+    at(plan)->area = (char *)memory;
+    return CUFFT_SUCCESS;
 }
 
 cufftResult cufftSetStream(cufftHandle plan, cudaStream_t s)
@@ -91,34 +114,52 @@ cufftResult cufftSetStream(cufftHandle plan, cudaStream_t s)
     return CUFFT_SUCCESS;
 }
 
-template <class F> static cufftResult run(cufftHandle plan, const F &what)
+/* back: the input is spoiled. */
+template <class F> static cufftResult run(cufftHandle plan, void *in, void *out, bool back, const F &what)
 {
-    if (!at(plan)) {
+    if (!at(plan) || !(at(plan)->single || at(plan)->twice)) {
         return CUFFT_INVALID_PLAN;
     }
     transform t = *at(plan);
-    emulate_do(t.stream, [=] { what(t); });
+    size_t number = t.single ? sizeof(fftwf_complex) : sizeof(fftw_complex);
+    if ((uintptr_t)in % number != 0 || (uintptr_t)out % number != 0) {
+        emulate_wrong("data that are not aligned as complex numbers", "cuFFT");
+    }
+    if (t.takes_area && !t.area) {
+        emulate_wrong("a transform without a work area", "cuFFT");
+    }
+    emulate_do(t.stream, [=] {
+        emulate_look(back ? in : out, t.spectra, "cuFFT");
+        if (t.takes_area) {
+            emulate_look(t.area, AREA, "cuFFT");
+            memset(t.area, 0xFF, AREA);
+        }
+        what(t);
+        if (back) {
+            memset(in, 0xFF, t.spectra);
+        }
+    });
     return CUFFT_SUCCESS;
 }
 
 cufftResult cufftExecR2C(cufftHandle plan, cufftReal *in, cufftComplex *out)
 {
-    return run(plan, [=](const transform &t) { fftwf_execute_dft_r2c(t.single, in, (fftwf_complex *)out); });
+    return run(plan, in, out, false, [=](const transform &t) { fftwf_execute_dft_r2c(t.single, in, (fftwf_complex *)out); });
 }
 
 cufftResult cufftExecC2R(cufftHandle plan, cufftComplex *in, cufftReal *out)
 {
-    return run(plan, [=](const transform &t) { fftwf_execute_dft_c2r(t.single, (fftwf_complex *)in, out); });
+    return run(plan, in, out, true, [=](const transform &t) { fftwf_execute_dft_c2r(t.single, (fftwf_complex *)in, out); });
 }
 
 cufftResult cufftExecD2Z(cufftHandle plan, cufftDoubleReal *in, cufftDoubleComplex *out)
 {
-    return run(plan, [=](const transform &t) { fftw_execute_dft_r2c(t.twice, in, (fftw_complex *)out); });
+    return run(plan, in, out, false, [=](const transform &t) { fftw_execute_dft_r2c(t.twice, in, (fftw_complex *)out); });
 }
 
 cufftResult cufftExecZ2D(cufftHandle plan, cufftDoubleComplex *in, cufftDoubleReal *out)
 {
-    return run(plan, [=](const transform &t) { fftw_execute_dft_c2r(t.twice, (fftw_complex *)in, out); });
+    return run(plan, in, out, true, [=](const transform &t) { fftw_execute_dft_c2r(t.twice, (fftw_complex *)in, out); });
 }
 
 cufftResult cufftDestroy(cufftHandle plan)
@@ -130,6 +171,7 @@ cufftResult cufftDestroy(cufftHandle plan)
     fftwf_destroy_plan(t->single);
     fftw_destroy_plan(t->twice);
     *t = transform();
+    emulate_nplan--;
     return CUFFT_SUCCESS;
 }
 

@@ -8,11 +8,12 @@
 
 #include <iterator>
 #include <map>
+#include <numeric>
 #include <vector>
 
-#include "cuda_runtime.h"
+#include "emulate.h"
 
-[[noreturn]] static void wrong(const char *what, const char *name)
+[[noreturn]] void emulate_wrong(const char *what, const char *name)
 {
     fprintf(stderr, "emulated CUDA: %s%s%s\n", what, name ? " in " : "", name ? name : "");
     abort();
@@ -101,12 +102,12 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 }
 
 /* --- what may not be called while a stream is captured ------------------------------------------------------------------------ */
-static int ncapturing;
+int emulate_capturing;
 
-static void not_in_a_capture(const char *call)
+void emulate_not_in_a_capture(const char *call)
 {
-    if (ncapturing > 0) {
-        wrong("a call that a capture does not bear", call);
+    if (emulate_capturing > 0) {
+        emulate_wrong("a call that a capture does not bear", call);
     }
 }
 
@@ -128,7 +129,7 @@ static void start_arena(void)
         arena_bytes = (size_t)16 << 30;
         arena = (char *)mmap(NULL, arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (arena == MAP_FAILED) {
-            wrong("no address space", NULL);
+            emulate_wrong("no address space", NULL);
         }
         madvise(arena, arena_bytes, MADV_HUGEPAGE); /* fewer pages to open and close */
         if (getenv("CHIASM_EMULATE_OPEN")) { /* for an MPI that is given device pointers */
@@ -142,11 +143,11 @@ void emulate_let(int may_touch)
     start_arena();
     opened += may_touch ? 1 : -1;
     if (opened == (may_touch ? 1 : 0) && mprotect(arena, arena_bytes, may_touch ? PROT_READ | PROT_WRITE : PROT_NONE) != 0) {
-        wrong("mprotect failed", NULL);
+        emulate_wrong("mprotect failed", NULL);
     }
 }
 
-static bool in_arena(const void *p)
+bool emulate_in_arena(const void *p)
 {
     return arena && (const char *)p >= arena && (const char *)p < arena + arena_bytes;
 }
@@ -156,17 +157,41 @@ static void look_at_sentinels(size_t at, const array &a, const char *when)
     const unsigned char *before = (unsigned char *)arena + at, *after = before + SENTINEL + a.bytes, *end = before + a.room;
     for (const unsigned char *p = before; p < before + SENTINEL; p++) {
         if (*p != mark) {
-            wrong("an array was written below its start", when);
+            emulate_wrong("an array was written below its start", when);
         }
     }
     for (const unsigned char *p = after; p < end; p++) {
         if (*p != mark) {
-            wrong("an array was written beyond its end", when);
+            emulate_wrong("an array was written beyond its end", when);
         }
     }
 }
 
-static void look_at_all(const char *when)
+/* The array that p stands in, or at whose end; NULL: none. */
+static const array *array_of(const void *p, size_t *begins)
+{
+    size_t at = (size_t)((const char *)p - arena);
+    auto after = arrays.upper_bound(at);
+    if (after == arrays.begin()) {
+        return NULL;
+    }
+    auto a = std::prev(after);
+    *begins = a->first + SENTINEL;
+    return at >= *begins && at <= *begins + a->second.bytes ? &a->second : NULL;
+}
+
+void emulate_look(const void *p, size_t bytes, const char *what)
+{
+    size_t begins;
+    if (emulate_in_arena(p)) {
+        const array *a = array_of(p, &begins);
+        if (!a || (size_t)((const char *)p - arena) + bytes > begins + a->bytes) {
+            emulate_wrong("memory that no one array holds, or that was freed", what);
+        }
+    }
+}
+
+void emulate_look_at_all(const char *when)
 {
     emulate_let(1);
     for (auto &a : arrays) {
@@ -184,7 +209,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
-    not_in_a_capture("cudaMalloc");
+    emulate_not_in_a_capture("cudaMalloc");
     start_arena();
     size_t room = (bytes + ALIGN - 1) / ALIGN * ALIGN + 2 * SENTINEL, at = 0;
     if (taken + room > all_bytes()) {
@@ -209,11 +234,12 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
 
 cudaError_t cudaFree(void *p)
 {
-    not_in_a_capture("cudaFree");
+    emulate_not_in_a_capture("cudaFree");
+    emulate_finish_all(); /* as CUDA does */
     if (p) {
         auto a = arrays.find((size_t)((char *)p - arena) - SENTINEL);
-        if (!in_arena(p) || a == arrays.end()) {
-            wrong("cudaFree of what cudaMalloc did not give", NULL);
+        if (!emulate_in_arena(p) || a == arrays.end()) {
+            emulate_wrong("cudaFree of what cudaMalloc did not give", NULL);
         }
         emulate_let(1);
         look_at_sentinels(a->first, a->second, "cudaFree");
@@ -229,7 +255,7 @@ static std::map<const char *, size_t> pinned; /* bytes, by where they begin */
 
 cudaError_t cudaMallocHost(void **p, size_t bytes)
 {
-    not_in_a_capture("cudaMallocHost");
+    emulate_not_in_a_capture("cudaMallocHost");
     *p = malloc(bytes ? bytes : 1);
     memset(*p, 0xFF, bytes);
     pinned[(const char *)*p] = bytes;
@@ -238,259 +264,29 @@ cudaError_t cudaMallocHost(void **p, size_t bytes)
 
 cudaError_t cudaFreeHost(void *p)
 {
-    not_in_a_capture("cudaFreeHost");
+    emulate_not_in_a_capture("cudaFreeHost");
     pinned.erase((const char *)p);
     free(p);
     return cudaSuccess;
 }
 
-static bool is_pinned(const void *p, size_t bytes)
+bool emulate_is_pinned(const void *p, size_t bytes)
 {
     auto after = pinned.upper_bound((const char *)p);
     return after != pinned.begin() && (const char *)p + bytes <= std::prev(after)->first + std::prev(after)->second;
 }
 
-/* --- streams and graphs ------------------------------------------------------------------------------------------------------ */
-struct emulate_graph {
-    std::vector<std::function<void()>> work;
-};
-struct emulate_stream {
-    emulate_graph *captured;
-};
-struct emulate_event {
-    double at;
-};
-static int64_t nlaunch, nkernel, ncopy, nwait;
-
-int64_t emulate_launches(void)
+void emulate_left(void)
 {
-    return nlaunch;
-}
-
-int64_t emulate_copies(void)
-{
-    return ncopy;
-}
-
-int64_t emulate_waits(void)
-{
-    return nwait;
-}
-
-/* CHIASM_EMULATE_COUNT: what the host asked of the device, on stderr when the process ends. */
-static const struct tally {
-    ~tally()
-    {
-        if (getenv("CHIASM_EMULATE_COUNT")) {
-            fprintf(stderr, "emulated CUDA: %lld launches, %lld copies, %lld waits; %lld kernels\n", (long long)nlaunch, (long long)ncopy, (long long)nwait,
-                    (long long)nkernel);
-        }
+    if (!pinned.empty()) {
+        emulate_wrong("pinned memory is left when the last stream is destroyed", NULL);
     }
-} tally_at_exit;
-
-int64_t emulate_kernels(void)
-{
-    return nkernel;
-}
-
-void emulate_do(cudaStream_t s, const std::function<void()> &what)
-{
-    if (s && s->captured) {
-        s->captured->work.push_back(what);
-        return;
-    }
-    emulate_let(1);
-    what();
-    emulate_let(0);
-}
-
-static void check_copy(const void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s)
-{
-    ncopy += !(s && s->captured);
-    bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
-    bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
-    if (kind != cudaMemcpyDefault && (in_arena(to) != to_device || in_arena(from) != from_device)) {
-        wrong("a copy whose kind does not fit its addresses", NULL);
-    }
-    if (s && s->captured && ((!in_arena(to) && !is_pinned(to, bytes)) || (!in_arena(from) && !is_pinned(from, bytes)))) {
-        wrong("a copy of pageable memory is captured", NULL);
+    if (emulate_nplan > 0) {
+        emulate_wrong("plans of cuFFT are left when the last stream is destroyed", NULL);
     }
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind, cudaStream_t s)
-{
-    if (bytes > 0) {
-        check_copy(to, from, bytes, kind, s);
-        emulate_do(s, [=] { memcpy(to, from, bytes); });
-    }
-    return cudaSuccess;
-}
-
-cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind)
-{
-    not_in_a_capture("cudaMemcpy");
-    return cudaMemcpyAsync(to, from, bytes, kind, NULL);
-}
-
-cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height, enum cudaMemcpyKind kind,
-                              cudaStream_t s)
-{
-    check_copy(to, from, width, kind, s);
-    emulate_do(s, [=] {
-        for (size_t i = 0; i < height; i++) {
-            memcpy((char *)to + i * to_pitch, (const char *)from + i * from_pitch, width);
-        }
-    });
-    return cudaSuccess;
-}
-
-cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t s)
-{
-    if (bytes > 0 && !in_arena(to)) {
-        wrong("cudaMemsetAsync of host memory", NULL);
-    }
-    emulate_do(s, [=] { memset(to, value, bytes); });
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
-{
-    *s = new emulate_stream();
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamDestroy(cudaStream_t s)
-{
-    delete s;
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamSynchronize(cudaStream_t s)
-{
-    (void)s;
-    not_in_a_capture("cudaStreamSynchronize");
-    nwait++;
-    look_at_all("some kernel before cudaStreamSynchronize");
-    return cudaSuccess;
-}
-
-cudaError_t cudaDeviceSynchronize(void)
-{
-    not_in_a_capture("cudaDeviceSynchronize");
-    nwait++;
-    look_at_all("some kernel before cudaDeviceSynchronize");
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned)
-{
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode)
-{
-    if (s->captured) {
-        wrong("a capture within a capture", NULL);
-    }
-    s->captured = new emulate_graph();
-    ncapturing++;
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g)
-{
-    if (!s->captured) {
-        wrong("the end of no capture", NULL);
-    }
-    *g = s->captured;
-    s->captured = NULL;
-    ncapturing--;
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t *e, cudaGraph_t g, unsigned long long)
-{
-    *e = new emulate_graph(*g);
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphLaunch(cudaGraphExec_t e, cudaStream_t s)
-{
-    nlaunch++;
-    for (auto &what : e->work) {
-        emulate_do(s, what);
-    }
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphDestroy(cudaGraph_t g)
-{
-    delete g;
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t e)
-{
-    delete e;
-    return cudaSuccess;
-}
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
-}
-
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
-{
-    *e = new emulate_event();
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventCreate(cudaEvent_t *e)
-{
-    return cudaEventCreateWithFlags(e, 0);
-}
-
-cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t)
-{
-    e->at = now_ms();
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventSynchronize(cudaEvent_t)
-{
-    not_in_a_capture("cudaEventSynchronize");
-    nwait++;
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventQuery(cudaEvent_t)
-{
-    not_in_a_capture("cudaEventQuery");
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
-{
-    *ms = (float)(to->at - from->at);
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventDestroy(cudaEvent_t e)
-{
-    delete e;
-    return cudaSuccess;
-}
-
-/* CHIASM_EMULATE_FAULT=n: the n-th launch is the last that works. */
-cudaError_t cudaGetLastError(void)
-{
-    static const long fault = number_of("CHIASM_EMULATE_FAULT", -1);
-    return fault >= 0 && nlaunch > fault ? cudaErrorIllegalAddress : cudaSuccess;
-}
-
+/* --- errors ---------------------------------------------------------------------------------------------------------------- */
 const char *cudaGetErrorString(cudaError_t e)
 {
     return e == cudaSuccess ? "no error" : e == cudaErrorMemoryAllocation ? "out of memory" : e == cudaErrorIllegalAddress ? "an illegal memory access was encountered" : "an emulated error";
@@ -501,11 +297,39 @@ const char *cudaGetErrorName(cudaError_t e)
     return e == cudaSuccess ? "cudaSuccess" : e == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : e == cudaErrorIllegalAddress ? "cudaErrorIllegalAddress" : "cudaError";
 }
 
+int64_t emulate_nlaunch, emulate_nkernel;
+
 /* --- kernels ---------------------------------------------------------------------------------------------------------------
  * Thread 0 of a block runs as a coroutine.  If it ends without a barrier the others are called one after the other; if it stops at one, each of
  * them becomes a coroutine too: a turn goes round them from barrier to barrier, each handing over to the next.  Coroutines are made once and go on
  * with the next block.  gcc's own setjmp saves two registers and changes stacks for the price of a call; the C library's costs many times that. */
 dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+/* In what order blocks, and threads between barriers, take their turns: a permutation i -> (step i + first) mod n, another one in each launch, so that
+ * what only works in one order shows.  CHIASM_EMULATE_ORDER=forward, reverse or shuffled: that one always. */
+struct turns {
+    int64_t n, step, first;
+    int64_t at(int64_t i) const
+    {
+        return (step * i + first) % n;
+    }
+};
+
+static turns turns_of(int64_t n, int64_t launch)
+{
+    static const char *const text = getenv("CHIASM_EMULATE_ORDER");
+    int how = text ? (*text == 'r' ? 1 : *text == 's' ? 2 : 0) : (int)(launch % 3);
+    turns t = {n, 1, 0};
+    if (how == 1) {
+        t = {n, n - 1, n - 1};
+    } else if (how == 2) {
+        t = {n, n * 5 / 8 + 1, launch * 7919 % n};
+        while (std::gcd(t.step, n) != 1) {
+            t.step++;
+        }
+    }
+    return t;
+}
 
 namespace
 {
@@ -553,7 +377,7 @@ __attribute__((noinline)) void leave(bool ends)
     stopped = stopped || !ends;
     ended += ends;
     if (next == 0 && stopped && ended > 0 && ended < nthread) {
-        wrong("a barrier that not all threads of a block reach", kernel_name);
+        emulate_wrong("a barrier that not all threads of a block reach", kernel_name);
     }
     if (__builtin_setjmp(threads[i].at) == 0) {
         if (!stopped || ended == nthread) {
@@ -595,38 +419,65 @@ void run_block()
 void __syncthreads(void)
 {
     if (running < 0) {
-        wrong("a barrier that not all threads of a block reach", kernel_name);
+        emulate_wrong("a barrier that not all threads of a block reach", kernel_name);
     }
     leave(false);
 }
 
+/* What no thread of this launch has written. */
+extern char __start_emulate_shared[], __stop_emulate_shared[];
+static void spoil_shared(void)
+{
+    memset(__start_emulate_shared, 0xFF, (size_t)(__stop_emulate_shared - __start_emulate_shared));
+}
+
 static void run_grid(dim3 grid, dim3 block, const char *name, const std::function<void()> &thread)
 {
-    nkernel++;
+    emulate_nkernel++;
     gridDim = grid;
     blockDim = block;
     body = &thread;
     kernel_name = name;
     nthread = (int)(block.x * block.y * block.z);
-    for (unsigned i = 0; i < (unsigned)nthread; i++) {
-        threads[i].index = dim3(i % block.x, i / block.x % block.y, i / (block.x * block.y));
+    int64_t plane = (int64_t)grid.x * grid.y;
+    const turns blocks = turns_of(plane * grid.z, emulate_nkernel), turn = turns_of(nthread, emulate_nkernel);
+    for (int k = 0; k < nthread; k++) {
+        unsigned i = (unsigned)turn.at(k);
+        threads[k].index = dim3(i % block.x, i / block.x % block.y, i / (block.x * block.y));
     }
-    for (unsigned z = 0; z < grid.z; z++) {
-        for (unsigned y = 0; y < grid.y; y++) {
-            for (unsigned x = 0; x < grid.x; x++) {
-                blockIdx = dim3(x, y, z);
-                run_block();
+    spoil_shared();
+    for (int64_t i = 0; i < blocks.n; i++) {
+        int64_t at = blocks.at(i);
+        blockIdx = dim3((unsigned)(at % grid.x), (unsigned)(at / grid.x % grid.y), (unsigned)(at / plane));
+        run_block();
+    }
+}
+
+/* The words of a kernel's arguments: none may be the address of device memory that is not there, or of mapped memory of the host. */
+static void look_at_words(const std::vector<uintptr_t> &words, const char *name)
+{
+    const uintptr_t page = 4096;
+    size_t begins;
+    for (uintptr_t w : words) {
+        if (emulate_in_arena((void *)w)) {
+            if (!array_of((void *)w, &begins)) {
+                emulate_wrong("an argument that leads to no array", name);
             }
+        } else if (w >> 32 && w >> 47 == 0 && msync((void *)(w / page * page), page, MS_ASYNC) == 0) {
+            emulate_wrong("an argument that is an address of the host", name);
         }
     }
 }
 
-void emulate_run(dim3 grid, dim3 block, cudaStream_t s, const char *name, const std::function<void()> &thread)
+void emulate_run(dim3 grid, dim3 block, cudaStream_t s, const char *name, const std::vector<uintptr_t> &words, const std::function<void()> &thread)
 {
     if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535 || block.x * block.y * block.z == 0 ||
-        block.x * block.y * block.z > MOST_THREADS || block.z > 64) {
-        wrong("a launch that CUDA refuses", name);
+        (uint64_t)block.x * block.y * block.z > MOST_THREADS || block.z > 64) {
+        emulate_wrong("a launch that CUDA refuses", name);
     }
-    nlaunch += !(s && s->captured);
-    emulate_do(s, [=] { run_grid(grid, block, name, thread); });
+    emulate_nlaunch += !emulate_is_captured(s);
+    emulate_do(s, [=] {
+        look_at_words(words, name);
+        run_grid(grid, block, name, thread);
+    });
 }
