@@ -32,10 +32,16 @@ static void check_scheme(const stage_world *w, const space_settings *s, const in
 
 static void check_size(const stage_world *w, const space_want *want, const space_settings *s, const input_node *at, blur_desc *d)
 {
+    enum { SMALL_FIELD_PX = 100 }; /* a blur so wide costs little on a field of a few pixels, or of one */
     int longest = d->field_ny > d->field_nx ? d->field_ny : d->field_nx;
-    if (s->method != BLUR_DERICHE && d->sigma_px > longest) {
+    if (s->method != BLUR_DERICHE && d->sigma_px > longest && d->sigma_px > SMALL_FIELD_PX) {
         input_problem(w->in, at, "sigma: %g deg is %g pixels, more than the field (%d x %d pixels)", want->sigma_deg, d->sigma_px, d->field_nx,
                       d->field_ny);
+        d->sigma_px = 1;
+    }
+    if (s->method == BLUR_CONVIS && d->sigma_px > BLUR_MAX_CONVIS_PX) {
+        input_problem(w->in, at, "sigma: %g deg is %g pixels; Convis has no kernel above %d (all its taps are below 0.001 there)", want->sigma_deg,
+                      d->sigma_px, BLUR_MAX_CONVIS_PX);
         d->sigma_px = 1;
     }
     double scale = blur_largest_scale(d), largest_px = d->sigma_px * scale;
