@@ -74,10 +74,10 @@ static void fit_side(double *side_deg, int room_px, double pixels_per_deg, bool 
     *reduced = *reduced || too_large;
 }
 
-/* Returns true if the array had to be made smaller.  border: VirtualRetina's, else 0. */
+/* Returns true if the array had to be made smaller.  border: VirtualRetina's (without any blur 0: room for a pixel more than there are), else 1. */
 static bool fit_array(retina_cells *c, int ny, int nx, int border, double pixels_per_deg)
 {
-    int room_y = ny - border + (border > 0), room_x = nx - border + (border > 0);
+    int room_y = ny - border + 1, room_x = nx - border + 1;
     room_y = room_y > 1 ? room_y : 1;
     room_x = room_x > 1 ? room_x : 1;
     bool reduced = false;
@@ -131,8 +131,8 @@ static void fit_map(const retina_xml *x, const preset_settings *s, preset_geomet
         }
     }
     if (side_y > 0 || side_x > 0) { /* without cells the maps are as large as the image */
-        g->map_ny = (int)fmin(side_y + g->border_px - 1, s->field_ny);
-        g->map_nx = (int)fmin(side_x + g->border_px - 1, s->field_nx);
+        g->map_ny = (int)fmax(1, fmin(side_y + g->border_px - 1, s->field_ny));
+        g->map_nx = (int)fmax(1, fmin(side_x + g->border_px - 1, s->field_nx));
     }
     g->crop_y = (s->field_ny - g->map_ny) / 2;
     g->crop_x = (s->field_nx - g->map_nx) / 2;
@@ -346,7 +346,7 @@ static void warn_of_unused(const preset_settings *s, const retina_xml *x)
 static void retina_stages(preset_text *t, const preset_settings *s, retina_xml *x)
 {
     style st = {s->blur ? "deriche" : "gaussian", x->log_polar, s->latency == 0};
-    int border = s->preset == PRESET_VIRTUALRETINA ? border_px(x, s->pixels_per_deg) : 0;
+    int border = s->preset == PRESET_VIRTUALRETINA ? border_px(x, s->pixels_per_deg) : 1;
     warn_of_unused(s, x);
     override_arrays(x, s);
     add_opl(t, &st, x);
@@ -366,7 +366,7 @@ static void retina_stages(preset_text *t, const preset_settings *s, retina_xml *
         if (g->cells.mosaic != RETINA_NO_CELLS) {
             if (fit_array(&g->cells, s->field_ny, s->field_nx, border, s->pixels_per_deg)) {
                 log_warn("model: the array of ganglion layer %d is larger than the field%s: made smaller", k,
-                         border ? " without VirtualRetina's border" : "");
+                         s->preset == PRESET_VIRTUALRETINA ? " without VirtualRetina's border" : "");
             }
             add_cells(t, &st, s, g, k);
             add_spikes(t, &st, &g->cells, k);
