@@ -206,6 +206,14 @@ static void field_without_blur(void)
     }
     center_sigma = "0.05";
     surround_sigma = "0.15";
+
+    /* half a cell is none, and no fault; the layer's map stays */
+    write_xml("", LEAKY, GANGLION("1", "0.7", "0") CELLS(SQUARE("0.05", "1.0")) "</ganglion-layer>");
+    preset_settings s = of_xml("", 32, 32);
+    char *text = text_of(&s);
+    CHECK(has(text, "ganglion_0,") && !has(text, "cells_0") && !has(text, "spikes_0"));
+    memory_free(text);
+    input_destroy(in);
 }
 
 static void overrides(void)

@@ -343,6 +343,12 @@ static void warn_of_unused(const preset_settings *s, const retina_xml *x)
     }
 }
 
+/* VirtualRetina goes on with a layer whose square array has no place for a cell. */
+static bool is_empty(const retina_cells *c)
+{
+    return c->mosaic == RETINA_SQUARE && (floor(c->size_x_deg * c->density_per_deg) < 1 || floor(c->size_y_deg * c->density_per_deg) < 1);
+}
+
 static void retina_stages(preset_text *t, const preset_settings *s, retina_xml *x)
 {
     style st = {s->blur ? "deriche" : "gaussian", x->log_polar, s->latency == 0};
@@ -363,14 +369,20 @@ static void retina_stages(preset_text *t, const preset_settings *s, retina_xml *
     for (int k = 0; k < x->nlayer; k++) {
         retina_ganglion *g = &x->layer[k];
         add_ganglion(t, &st, g, k, x->gain_control ? "bipolar" : "opl");
-        if (g->cells.mosaic != RETINA_NO_CELLS) {
-            if (fit_array(&g->cells, s->field_ny, s->field_nx, border, s->pixels_per_deg)) {
-                log_warn("model: the array of ganglion layer %d is larger than the field%s: made smaller", k,
-                         s->preset == PRESET_VIRTUALRETINA ? " without VirtualRetina's border" : "");
-            }
-            add_cells(t, &st, s, g, k);
-            add_spikes(t, &st, &g->cells, k);
+        if (g->cells.mosaic == RETINA_NO_CELLS) {
+            continue;
         }
+        if (fit_array(&g->cells, s->field_ny, s->field_nx, border, s->pixels_per_deg)) {
+            log_warn("model: the array of ganglion layer %d is larger than the field%s: made smaller", k,
+                     s->preset == PRESET_VIRTUALRETINA ? " without VirtualRetina's border" : "");
+        }
+        if (s->preset == PRESET_VIRTUALRETINA && is_empty(&g->cells)) {
+            log_warn("model: the square array of ganglion layer %d, %g x %g deg, has no place for a cell at %g cells per degree: no spikes of it", k,
+                     g->cells.size_x_deg, g->cells.size_y_deg, g->cells.density_per_deg);
+            continue;
+        }
+        add_cells(t, &st, s, g, k);
+        add_spikes(t, &st, &g->cells, k);
     }
 }
 
