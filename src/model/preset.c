@@ -341,6 +341,10 @@ static void warn_of_unused(const preset_settings *s, const retina_xml *x)
     if (x->leaky_heat && x->center_order) {
         log_warn("%s: center-n__uint has no effect with leaky-heat-equation=\"1\"; it counts as 0", s->file);
     }
+    if (x->fovea_radius_deg > 0 && x->scaling_per_deg == 0) {
+        log_warn("%s: scaling-factor-outside-fovea__inv-deg=\"0\" counts as no log-polar scheme; VirtualRetina itself smooths with its recursion for "
+                 "growing fields there, whose way back reads a pixel early", s->file);
+    }
 }
 
 /* VirtualRetina goes on with a layer whose square array has no place for a cell. */
