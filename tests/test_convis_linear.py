@@ -172,6 +172,24 @@ def check_small_fields(checks, build, folder):
             checks.near(ours[name][:, 0], want, 1e-12, f"{ny} x {nx} pixels under a larger kernel, {name}")
 
 
+def check_small_derivatives(checks, build, folder):
+    """The Taylor test where the kernel and the blur are wider than the field; together too, so that sigma has room on both sides of its start."""
+    path = os.path.join(folder, "small_fit")
+    with h5py.File(path + "_data.h5", "w") as f:
+        f["y"] = np.random.default_rng(1).random((20, 1))
+    write_yaml(path + ".yaml", {
+        "run": {"step": "1 ms", "duration": "20 ms"},
+        "field": {"pixels": [3, 2], "resolution": "10 /deg"},
+        "stimulus": {"type": "checkerboard", "check": "0.1 deg"},
+        "model": {"stages": [{"name": "c", "type": "conv", "input": "stimulus", "size": [3, 7, 9]},
+                             {"name": "b", "type": "blur", "input": "c", "sigma": "0.5 deg"}, {"name": "d", "type": "dense", "input": "b"}]},
+        "fit": {"parameters": ["c.kernel", "b.sigma"], "data": {"stage": "d", "source": path + "_data.h5:/y", "axes": ["time", "cell"]},
+                "loss": {"type": "squared"}, "split": {"validation": 0}},
+    })
+    said = chiasm(build, "chiasm-double", ["fit", path + ".yaml", "--check"])
+    checks.check(said.count(" right\n") == 3 and "WRONG" not in said, "derivatives by a kernel and a sigma wider than the field")
+
+
 def simulate(build, folder, stages, tiles, film=os.path.join(HERE, "virtualretina.h5") + ":/luminance", shape=(32, 32)):
     path = os.path.join(folder, f"tiles_{tiles}")
     write_yaml(path + ".yaml", {
@@ -201,6 +219,7 @@ def main(build):
         check_linear(checks, ours, golden, 16, "whole")
         check_linear(checks, simulate(build, folder, local, 2), golden, 14, "in tiles")
         check_small_fields(checks, build, folder)
+        check_small_derivatives(checks, build, folder)
     check_recursive(checks, ours, golden, x)
     checks.done()
 

@@ -51,7 +51,8 @@ static void check_size(const stage_world *w, const space_want *want, const space
         d->sigma_px = d->scaling_per_px = 0;
     }
     if (want->most_deg > 0) { /* a fit goes no further than a first sigma may */
-        double most_px = fmin(fmin(want->most_deg * w->pixels_per_deg, longest), BLUR_MAX_SIGMA_PX / (1.1 * scale));
+        double limit_px = d->sigma_px > longest ? fmin(2 * d->sigma_px, SMALL_FIELD_PX) : longest; /* room above where it begins */
+        double most_px = fmin(fmin(want->most_deg * w->pixels_per_deg, limit_px), BLUR_MAX_SIGMA_PX / (1.1 * scale));
         d->most_sigma_px = fmax(most_px, d->sigma_px);
     }
 }
