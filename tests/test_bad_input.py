@@ -147,7 +147,7 @@ CASES = [
     ("kernel dataset missing", (BLUR, conv("data.h5:/kk")), ["kernel", "data.h5", "/kk"]),
     ("kernel of rank 2", (BLUR, conv("data.h5:/flat")), ["kernel", "/flat", "3 to 5 dimensions", "[t][y][x]"]),
     ("kernel with NaN", (BLUR, conv("data.h5:/nan")), ["kernel", "value 7", "finite"]),
-    ("kernel larger than the field", (BLUR, conv("data.h5:/large")), ["kernel", "25", "24 x 20"]),
+    ("kernel larger than the field", (BLUR, conv("data.h5:/large", ", region: valid")), ["kernel", "25", "24 x 20"]),
     ("kernel that is no HDF5", (BLUR, conv("text.h5:/k")), ["kernel", "text.h5", "HDF5"]),
     ("kernel of texts", (BLUR, conv("data.h5:/words")), ["kernel", "/words", "number"]),
     # films and arrays

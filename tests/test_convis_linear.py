@@ -2,7 +2,8 @@
 """Parity with the linear filters of Convis 0.6.4.2, and the models made of them, in double.   test_convis_linear.py BUILD_FOLDER
 
 Every number is Convis' own, to rounding, but for the recursive smoothing, whose recursions Convis starts wrongly at the borders: a plain loop with
-that fault meets Convis, the same loop without it is what the program must give, and where the border hardly reaches the two agree.
+that fault meets Convis, the same loop without it is what the program must give, and where the border hardly reaches the two agree.  What the
+reference has no case of, kernels larger than the field, follows a plain sum.
 """
 import os
 import sys
@@ -137,16 +138,68 @@ def check_recursive(checks, ours, golden, x):
             checks.near(ours[name][frames, 0][:, rows[1:3], inside], golden[name][:, 1:3, inside], 8e-7, "... and 10 pixels inside they agree")
 
 
-def simulate(build, folder, stages, tiles):
+def replicated(x, kernel):
+    """Convis' convolution as a plain sum: impulse response [t][y][x], ky/2 rows before a pixel and the others after it, the first frame for ever
+    before, the edge for ever around."""
+    kt, ky, kx = kernel.shape
+    past = np.concatenate([np.repeat(x[:1], kt - 1, 0), x])
+    past = np.pad(past, ((0, 0), (ky // 2, ky - 1 - ky // 2), (kx // 2, kx - 1 - kx // 2)), mode="edge")
+    y = np.zeros(x.shape)
+    for k, j, i in np.ndindex(kt, ky, kx):
+        y += kernel[k, j, i] * past[kt - 1 - k:, ky - 1 - j:, kx - 1 - i:][: len(x), : x.shape[1], : x.shape[2]]
+    return y
+
+
+LARGER_KERNELS = [("auto", (4, 7, 8)), ("direct", (1, 6, 5)), ("fft", (12, 9, 4)), ("window", (2, 2, 9)), ("separable", (3, 5, 5))]
+
+
+def check_small_fields(checks, build, folder):
+    """Fields smaller than the kernel, down to one pixel, by every algorithm: their edge goes on for ever.  Even sides: a row of zeros in front."""
+    draw = np.random.default_rng(20260101)
+    for ny, nx in [(1, 1), (3, 2), (1, 6)]:
+        path = os.path.join(folder, f"small_{ny}x{nx}")
+        x, stages, wanted = draw.random((9, ny, nx)), [], {}
+        with h5py.File(path + "_data.h5", "w") as f:
+            f["x"] = x
+            for algorithm, shape in LARGER_KERNELS:
+                kernel = draw.standard_normal(shape) if algorithm != "separable" else np.einsum("t,y,x->tyx", *map(draw.standard_normal, shape))
+                f[algorithm] = np.pad(kernel, ((0, 0), ((shape[1] + 1) % 2, 0), ((shape[2] + 1) % 2, 0)))
+                stages.append({"name": algorithm, "type": "conv", "input": "stimulus", "kernel": f"{path}_data.h5:/{algorithm}",
+                               "start": "first_frame", "algorithm": algorithm})
+                wanted[algorithm] = replicated(x, kernel)
+        ours = simulate(build, folder, stages, 1, path + "_data.h5:/x", (ny, nx))
+        for name, want in wanted.items():
+            checks.near(ours[name][:, 0], want, 1e-12, f"{ny} x {nx} pixels under a larger kernel, {name}")
+
+
+def check_small_derivatives(checks, build, folder):
+    """The Taylor test where the kernel and the blur are wider than the field; together too, so that sigma has room on both sides of its start."""
+    path = os.path.join(folder, "small_fit")
+    with h5py.File(path + "_data.h5", "w") as f:
+        f["y"] = np.random.default_rng(1).random((20, 1))
+    write_yaml(path + ".yaml", {
+        "run": {"step": "1 ms", "duration": "20 ms"},
+        "field": {"pixels": [3, 2], "resolution": "10 /deg"},
+        "stimulus": {"type": "checkerboard", "check": "0.1 deg"},
+        "model": {"stages": [{"name": "c", "type": "conv", "input": "stimulus", "size": [3, 7, 9]},
+                             {"name": "b", "type": "blur", "input": "c", "sigma": "0.5 deg"}, {"name": "d", "type": "dense", "input": "b"}]},
+        "fit": {"parameters": ["c.kernel", "b.sigma"], "data": {"stage": "d", "source": path + "_data.h5:/y", "axes": ["time", "cell"]},
+                "loss": {"type": "squared"}, "split": {"validation": 0}},
+    })
+    said = chiasm(build, "chiasm-double", ["fit", path + ".yaml", "--check"])
+    checks.check(said.count(" right\n") == 3 and "WRONG" not in said, "derivatives by a kernel and a sigma wider than the field")
+
+
+def simulate(build, folder, stages, tiles, film=os.path.join(HERE, "virtualretina.h5") + ":/luminance", shape=(32, 32)):
     path = os.path.join(folder, f"tiles_{tiles}")
     write_yaml(path + ".yaml", {
         "run": {"step": "1 ms"},
-        "field": {"pixels": [32, 32], "resolution": "10 /deg", "tiles": [tiles, tiles]},
-        "stimulus": {"type": "dataset", "file": os.path.join(HERE, "virtualretina.h5") + ":/luminance", "frame_duration": "1 ms"},
+        "field": {"pixels": [shape[1], shape[0]], "resolution": "10 /deg", "tiles": [tiles, tiles]},
+        "stimulus": {"type": "dataset", "file": film, "frame_duration": "1 ms"},
         "model": {"stages": stages},
         "record": {"maps": [s["name"] for s in stages]},
     })
-    chiasm(build, "chiasm-double", ["simulate", path + ".yaml", "--out", path + ".h5", "--quiet"])
+    chiasm(build, "chiasm-double", ["simulate", path + ".yaml", "--out", path + ".h5", "--quiet", "--overwrite"])
     with h5py.File(path + ".h5") as f:
         return {name: f[f"maps/{name}"][()] for name in f["maps"]}
 
@@ -165,6 +218,8 @@ def main(build):
         local = [s for s in stages if s["type"] != "dense" and s.get("method") != "deriche"]  # those need the field in one tile
         check_linear(checks, ours, golden, 16, "whole")
         check_linear(checks, simulate(build, folder, local, 2), golden, 14, "in tiles")
+        check_small_fields(checks, build, folder)
+        check_small_derivatives(checks, build, folder)
     check_recursive(checks, ours, golden, x)
     checks.done()
 

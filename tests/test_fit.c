@@ -234,6 +234,10 @@ static void penalties_are_read(void)
     CHECK(p[2].kind == PENALTY_GROUP && p[2].along == 1 && p[2].dims[1] == 3 && !p[2].zero_outside);
     memory_free(p);
     input_destroy(in);
+    in = input_from_text("penalties: [{parameter: cnn.kernel, l1: 0, l2: 0}]", "test", NULL, 0); /* the end of a sweep */
+    memory_free(penalty_read(in, input_child(input_root(in), "penalties"), find_parameter, NULL, &n));
+    CHECK(input_nproblem(in) == 0 && n == 0);
+    input_destroy(in);
     static const char *const wrong[][2] = {{"penalties: [{parameter: cnn.bias, l1: 1}]", "no stage has a parameter 'cnn.bias'"},
                                            {"penalties: [{parameter: cnn.kernel}]", "no weight"},
                                            {"penalties: [{parameter: cnn.kernel, laplace_time: 1}]", "no time"},

@@ -1,4 +1,5 @@
 /* test_input.c - oracle: the line, column and words that the person who wrote the file needs; round trips; a mutation test. */
+#include "base/memory.h"
 #include "input/input.h"
 
 #include <unistd.h>
@@ -62,6 +63,20 @@ static void print_problems(const input *in)
     for (int i = 0; i < input_nproblem(in); i++) {
         printf("\n    %s", input_problem_text(in, i));
     }
+}
+
+/* Windows' editors begin a UTF-8 file with a mark. */
+static void marked_file(void)
+{
+    char *marked = memory_text("\xEF\xBB\xBF%s", good);
+    input *in = input_from_text(marked, "good.yaml", NULL, 0);
+    settings s;
+    stage st[4] = {{0}};
+    read_all(in, &s, st);
+    CHECK(input_nproblem(in) == 0 && s.seed == 7);
+    print_problems(in);
+    input_destroy(in);
+    memory_free(marked);
 }
 
 static void good_file(void)
@@ -488,6 +503,6 @@ static void help(void)
     CHECK(strstr(all, "at least 0 deg") != NULL && strstr(all, "gaussian, deriche") && strstr(all, "required") && strstr(all, "1e-06 to 1 s"));
 }
 
-TEST_MAIN("input", {"a good file", good_file}, {"malformed files", malformed_files}, {"all problems, sorted", all_problems_sorted},
+TEST_MAIN("input", {"a good file", good_file}, {"one with a byte order mark", marked_file}, {"malformed files", malformed_files}, {"all problems, sorted", all_problems_sorted},
           {"overrides", overrides}, {"graft of a preset", graft}, {"replaced item", replace}, {"effective input reads back", effective},
           {"files and paths", files}, {"late questions", late_questions}, {"random mutations", mutations}, {"help", help})

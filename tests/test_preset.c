@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 static char xml_path[64];
+static const char *center_sigma = "0.05", *surround_sigma = "0.15"; /* deg */
 
 /* The case full_leaky_cgc_parvo_spikes of the reference data, with what a test wants changed. */
 static void write_xml(const char *scheme, const char *linear, const char *inner)
@@ -14,9 +15,9 @@ static void write_xml(const char *scheme, const char *linear, const char *inner)
     FILE *f = fopen(xml_path, "wb");
     fprintf(f,
             "<retina-description-file><retina temporal-step__sec=\"0.001\" input-luminosity-range=\"255\" pixels-per-degree=\"10.0\">%s\n"
-            "<outer-plexiform-layer><linear-version center-sigma__deg=\"0.05\" surround-sigma__deg=\"0.15\" center-tau__sec=\"0.01\"\n"
+            "<outer-plexiform-layer><linear-version center-sigma__deg=\"%s\" surround-sigma__deg=\"%s\" center-tau__sec=\"0.01\"\n"
             "surround-tau__sec=\"0.01\" opl-amplification=\"10\" %s</linear-version></outer-plexiform-layer>%s</retina></retina-description-file>\n",
-            scheme, linear, inner);
+            scheme, center_sigma, surround_sigma, linear, inner);
     fclose(f);
 }
 
@@ -178,6 +179,41 @@ static void field(void)
         memory_free(text);
         input_destroy(in);
     }
+}
+
+/* Without any blur the border is 0: adjustSizes has room for a pixel more than there are, and a map of a pixel less than the array. */
+static void field_without_blur(void)
+{
+    static const struct {
+        const char *size;
+        int map_nx;
+        const char *says;
+    } cases[] = {{"1.0", 9, "size: [1 deg, 1 deg]"}, {"0", 32, "size: [3.3 deg, 3.3 deg]"}, {"0.1", 1, "size: [0.1 deg, 0.1 deg]"}};
+    center_sigma = surround_sigma = "0";
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *inner = memory_text(GANGLION("1", "0.7", "0") CHANNEL "<square-array size-x__deg=\"%s\" size-y__deg=\"%s\" "
+                                  "uniform-density__inv-deg=\"10\"/></spiking-channel></ganglion-layer>", cases[i].size, cases[i].size);
+        write_xml("", LEAKY, inner);
+        memory_free(inner);
+        preset_settings s = of_xml("", 32, 32);
+        preset_geometry g;
+        CHECK(preset_geometry_of(&s, &g));
+        CHECK(g.border_px == 0 && g.map_nx == cases[i].map_nx && g.map_ny == cases[i].map_nx);
+        char *text = text_of(&s);
+        CHECK(has(text, cases[i].says));
+        memory_free(text);
+        input_destroy(in);
+    }
+    center_sigma = "0.05";
+    surround_sigma = "0.15";
+
+    /* half a cell is none, and no fault; the layer's map stays */
+    write_xml("", LEAKY, GANGLION("1", "0.7", "0") CELLS(SQUARE("0.05", "1.0")) "</ganglion-layer>");
+    preset_settings s = of_xml("", 32, 32);
+    char *text = text_of(&s);
+    CHECK(has(text, "ganglion_0,") && !has(text, "cells_0") && !has(text, "spikes_0"));
+    memory_free(text);
+    input_destroy(in);
 }
 
 static void overrides(void)
@@ -357,4 +393,5 @@ static void problems(void)
 }
 
 TEST_MAIN("preset", {"VirtualRetina's chain and latencies", chain}, {"parts that are absent", variants}, {"reduced field and arrays", field},
-          {"overrides", overrides}, {"Convis' switches", convis}, {"every preset is in the vocabulary", vocabulary}, {"problems", problems})
+          {"a retina without blur", field_without_blur}, {"overrides", overrides}, {"Convis' switches", convis},
+          {"every preset is in the vocabulary", vocabulary}, {"problems", problems})

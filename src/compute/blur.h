@@ -11,6 +11,7 @@ void blur_slopes(const blur_desc *d, int radius, double *slopes);
 double blur_scale_at(const blur_desc *d, double y, double x);       /* sigma at a pixel of the field / sigma           */
 double blur_largest_scale(const blur_desc *d);                      /* in the corners                                  */
 enum { BLUR_MAX_SIGMA_PX = 1000 };                                  /* of the FIR methods, in the corners              */
+enum { BLUR_MAX_CONVIS_PX = 398 };                                  /* 0.001 sigma sqrt(2 pi) < 1: see blur.c          */
 /* A growing Gaussian is made of uniform ones of scales 1.1^k, k = 0 .. n-1: each pixel mixes the two nearest so that the variance is exact. */
 int blur_nlevel(const blur_desc *d);                                /* n; 0: uniform                                   */
 double blur_level_scale(int k);

@@ -258,7 +258,7 @@ static int read_item(input *in, const input_node *at, penalty_find find, void *c
     static const char *const names[PENALTY_KINDS] = {"l1", "l2", "group", "laplace_space", "laplace_time", "smooth"};
     item it;
     penalty p = {.kind = PENALTY_L1};
-    int n = 0;
+    int n = 0, given = 0;
     INPUT_FILL(in, at, "penalties", keys, &it);
     if (!it.parameter || !find(ctx, it.parameter, &p.at, &p.n, &p.ndim, p.dims)) {
         if (it.parameter) {
@@ -267,7 +267,8 @@ static int read_item(input *in, const input_node *at, penalty_find find, void *c
         return 0;
     }
     for (int kind = 0; kind < PENALTY_KINDS; kind++) {
-        if (it.weight[kind] == 0) {
+        given += input_child(at, names[kind]) != NULL;
+        if (it.weight[kind] == 0) { /* given as 0, as in a sweep, or not at all */
             continue;
         }
         p.kind = (enum penalty_kind)kind;
@@ -286,7 +287,7 @@ static int read_item(input *in, const input_node *at, penalty_find find, void *c
         }
         list[n++] = p;
     }
-    if (n == 0 && input_nproblem(in) == 0) {
+    if (given == 0 && input_nproblem(in) == 0) {
         input_problem(in, at, "no weight is given; give l1, l2, group, laplace_space, laplace_time or smooth");
     }
     return n;

@@ -256,7 +256,8 @@ static input_node *parse(input *in, const char *yaml, size_t n, const char *file
 
 input_node *tree_parse(input *in, const char *yaml, size_t n, const char *file)
 {
-    input_node *root = parse(in, yaml, n, file, true);
+    bool marked = n >= 3 && !memcmp(yaml, "\xEF\xBB\xBF", 3); /* some editors begin a UTF-8 file so; told its encoding, libyaml takes it for text */
+    input_node *root = parse(in, yaml + (marked ? 3 : 0), n - (marked ? 3 : 0), file, true);
     return root ? root : tree_node(in, NODE_MAP, (position){file, 1, 1});
 }
 

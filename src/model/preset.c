@@ -74,10 +74,10 @@ static void fit_side(double *side_deg, int room_px, double pixels_per_deg, bool 
     *reduced = *reduced || too_large;
 }
 
-/* Returns true if the array had to be made smaller.  border: VirtualRetina's, else 0. */
+/* Returns true if the array had to be made smaller.  border: VirtualRetina's (without any blur 0: room for a pixel more than there are), else 1. */
 static bool fit_array(retina_cells *c, int ny, int nx, int border, double pixels_per_deg)
 {
-    int room_y = ny - border + (border > 0), room_x = nx - border + (border > 0);
+    int room_y = ny - border + 1, room_x = nx - border + 1;
     room_y = room_y > 1 ? room_y : 1;
     room_x = room_x > 1 ? room_x : 1;
     bool reduced = false;
@@ -131,8 +131,8 @@ static void fit_map(const retina_xml *x, const preset_settings *s, preset_geomet
         }
     }
     if (side_y > 0 || side_x > 0) { /* without cells the maps are as large as the image */
-        g->map_ny = (int)fmin(side_y + g->border_px - 1, s->field_ny);
-        g->map_nx = (int)fmin(side_x + g->border_px - 1, s->field_nx);
+        g->map_ny = (int)fmax(1, fmin(side_y + g->border_px - 1, s->field_ny));
+        g->map_nx = (int)fmax(1, fmin(side_x + g->border_px - 1, s->field_nx));
     }
     g->crop_y = (s->field_ny - g->map_ny) / 2;
     g->crop_x = (s->field_nx - g->map_nx) / 2;
@@ -341,12 +341,22 @@ static void warn_of_unused(const preset_settings *s, const retina_xml *x)
     if (x->leaky_heat && x->center_order) {
         log_warn("%s: center-n__uint has no effect with leaky-heat-equation=\"1\"; it counts as 0", s->file);
     }
+    if (x->fovea_radius_deg > 0 && x->scaling_per_deg == 0) {
+        log_warn("%s: scaling-factor-outside-fovea__inv-deg=\"0\" counts as no log-polar scheme; VirtualRetina itself smooths with its recursion for "
+                 "growing fields there, whose way back reads a pixel early", s->file);
+    }
+}
+
+/* VirtualRetina goes on with a layer whose square array has no place for a cell. */
+static bool is_empty(const retina_cells *c)
+{
+    return c->mosaic == RETINA_SQUARE && (floor(c->size_x_deg * c->density_per_deg) < 1 || floor(c->size_y_deg * c->density_per_deg) < 1);
 }
 
 static void retina_stages(preset_text *t, const preset_settings *s, retina_xml *x)
 {
     style st = {s->blur ? "deriche" : "gaussian", x->log_polar, s->latency == 0};
-    int border = s->preset == PRESET_VIRTUALRETINA ? border_px(x, s->pixels_per_deg) : 0;
+    int border = s->preset == PRESET_VIRTUALRETINA ? border_px(x, s->pixels_per_deg) : 1;
     warn_of_unused(s, x);
     override_arrays(x, s);
     add_opl(t, &st, x);
@@ -363,14 +373,20 @@ static void retina_stages(preset_text *t, const preset_settings *s, retina_xml *
     for (int k = 0; k < x->nlayer; k++) {
         retina_ganglion *g = &x->layer[k];
         add_ganglion(t, &st, g, k, x->gain_control ? "bipolar" : "opl");
-        if (g->cells.mosaic != RETINA_NO_CELLS) {
-            if (fit_array(&g->cells, s->field_ny, s->field_nx, border, s->pixels_per_deg)) {
-                log_warn("model: the array of ganglion layer %d is larger than the field%s: made smaller", k,
-                         border ? " without VirtualRetina's border" : "");
-            }
-            add_cells(t, &st, s, g, k);
-            add_spikes(t, &st, &g->cells, k);
+        if (g->cells.mosaic == RETINA_NO_CELLS) {
+            continue;
         }
+        if (fit_array(&g->cells, s->field_ny, s->field_nx, border, s->pixels_per_deg)) {
+            log_warn("model: the array of ganglion layer %d is larger than the field%s: made smaller", k,
+                     s->preset == PRESET_VIRTUALRETINA ? " without VirtualRetina's border" : "");
+        }
+        if (s->preset == PRESET_VIRTUALRETINA && is_empty(&g->cells)) {
+            log_warn("model: the square array of ganglion layer %d, %g x %g deg, has no place for a cell at %g cells per degree: no spikes of it", k,
+                     g->cells.size_x_deg, g->cells.size_y_deg, g->cells.density_per_deg);
+            continue;
+        }
+        add_cells(t, &st, s, g, k);
+        add_spikes(t, &st, &g->cells, k);
     }
 }
 

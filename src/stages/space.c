@@ -31,10 +31,16 @@ static void check_scheme(const stage_world *w, const space_settings *s, const in
 
 static void check_size(const stage_world *w, const space_want *want, const space_settings *s, const input_node *at, blur_desc *d)
 {
+    enum { SMALL_FIELD_PX = 100 }; /* a blur so wide costs little on a field of a few pixels, or of one */
     int longest = d->field_ny > d->field_nx ? d->field_ny : d->field_nx;
-    if (s->method != BLUR_DERICHE && d->sigma_px > longest) {
+    if (s->method != BLUR_DERICHE && d->sigma_px > longest && d->sigma_px > SMALL_FIELD_PX) {
         input_problem(w->in, at, "sigma: %g deg is %g pixels, more than the field (%d x %d pixels)", want->sigma_deg, d->sigma_px, d->field_nx,
                       d->field_ny);
+        d->sigma_px = 1;
+    }
+    if (s->method == BLUR_CONVIS && d->sigma_px > BLUR_MAX_CONVIS_PX) {
+        input_problem(w->in, at, "sigma: %g deg is %g pixels; Convis has no kernel above %d (all its taps are below 0.001 there)", want->sigma_deg,
+                      d->sigma_px, BLUR_MAX_CONVIS_PX);
         d->sigma_px = 1;
     }
     double scale = blur_largest_scale(d), largest_px = d->sigma_px * scale;
@@ -44,7 +50,8 @@ static void check_size(const stage_world *w, const space_want *want, const space
         d->sigma_px = d->scaling_per_px = 0;
     }
     if (want->most_deg > 0) { /* a fit goes no further than a first sigma may */
-        double most_px = fmin(fmin(want->most_deg * w->pixels_per_deg, longest), BLUR_MAX_SIGMA_PX / (1.1 * scale));
+        double limit_px = d->sigma_px > longest ? fmin(2 * d->sigma_px, SMALL_FIELD_PX) : longest; /* room above where it begins */
+        double most_px = fmin(fmin(want->most_deg * w->pixels_per_deg, limit_px), BLUR_MAX_SIGMA_PX / (1.1 * scale));
         d->most_sigma_px = fmax(most_px, d->sigma_px);
     }
 }

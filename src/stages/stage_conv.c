@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "compute/conv.h"
 #include "stages/kernel.h"
@@ -147,9 +148,12 @@ static void *plan_stage(const stage_world *w, const settings *s, const stage_inp
         d[0] = groups;
         d[1] = in->nchan / groups;
         d[2] = d[3] = d[4] = 1;
-    } else if (d[3] > ny || d[4] > nx) {
+    } else if ((d[3] > ny || d[4] > nx) && valid) {
         input_problem(w->in, input_child(at, s->kernel.path ? "kernel" : "size"), "%lld x %lld pixels is larger than the field of %d x %d",
                       (long long)d[4], (long long)d[3], nx, ny);
+    } else if (d[3] > ny || d[4] > nx) { /* Convis computes that too: the field's edge goes on for ever */
+        log_warn("model.stages.%s: the kernel, %lld x %lld pixels, is larger than the field of %d x %d: its outer taps see the repeated edge",
+                 plan->name, (long long)d[4], (long long)d[3], nx, ny);
     }
     o->start = s->start;
     o->nnet = w->nnet;

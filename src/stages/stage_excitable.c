@@ -38,7 +38,8 @@ const stage_type stage_fitzhugh_nagumo = {
     .help = "FitzHugh-Nagumo oscillator on every pixel or cell",
     .text = "  v' = v - v^3/3 - w + I,  w' = rate (v - a - b w), time in ms; output v.  Starts at v = w = 0.  FitzHugh, Biophys. J. 1:445, 1961, "
             "with the signs\n"
-            "  of Convis 0.6.4.2 (the textbook's v + a is a: -0.7), without its noise.",
+            "  of Convis 0.6.4.2 (the textbook's v + a is a: -0.7), without its noise.\n"
+            "  Convis takes every frame for 1 ms, whatever its resolution: run.step: 1 ms has its numbers.",
     STAGE_KEYS(fitzhugh_nagumo_settings, fitzhugh_nagumo_keys),
     .plan = fitzhugh_nagumo_plan,
     NEURON_STAGE,
@@ -92,7 +93,8 @@ const stage_type stage_hodgkin_huxley = {
     .text = "  C v' = I - gK n^4 (v - VK) - gNa m^3 h (v - VNa) - gL (v - VL), time in ms, v in mV from rest, I in uA/cm2; output v.\n"
             "  z' = a_z (1 - z) - b_z z:  a_n = 0.01 (10-v)/(exp((10-v)/10) - 1), b_n = 0.125 exp(-v/80),  a_m = 0.1 (25-v)/(exp((25-v)/10) - 1),\n"
             "  b_m = 4 exp(-v/18),  a_h = 0.07 exp(-v/20), b_h = 1/(exp((30-v)/10) + 1).  Hodgkin & Huxley, J. Physiol. 117:500, 1952.\n"
-            "  As Convis 0.6.4.2 without its noise, and finite at v = 10 and 25 mV.",
+            "  As Convis 0.6.4.2 without its noise, and finite at v = 10 and 25 mV.\n"
+            "  Convis takes every frame for 1 ms, whatever its resolution: run.step: 1 ms has its numbers.",
     STAGE_KEYS(hodgkin_huxley_settings, hodgkin_huxley_keys),
     .plan = hodgkin_huxley_plan,
     NEURON_STAGE,

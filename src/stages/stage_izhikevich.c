@@ -106,6 +106,7 @@ const stage_type stage_izhikevich = {
         "  As Convis 0.6.4.2, but every pixel gets its own increment of u (Convis takes that of the k-th pixel for the k-th that spikes); for "
         "bistability\n"
         "  and inhibition_induced_bursting Convis has other numbers, and it has linear 5, constant 140 for all.\n"
+        "  Convis takes every frame for 1 ms, whatever its resolution: run.step: 1 ms has its numbers.\n"
         "  Currents to try: 14 tonic_spiking, 0.5 phasic_spiking, 15 tonic_bursting, 0.6 phasic_bursting, 10 mixed_mode, 30 frequency_adaptation,\n"
         "  7 spike_latency, 80 then 75 inhibition_induced." NEURON_SURROGATE_TEXT,
     STAGE_KEYS(settings, keys),
