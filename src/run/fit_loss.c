@@ -91,10 +91,10 @@ static void find_factors(const fit *f, fit_set set, double *factor, double *acti
 fit_turn fit_turn_create(fit *f, fit_set set)
 {
     int nnet = model_nnet(f->m);
-    fit_turn t = {.f = f, .sequence = MEMORY_NEW(int64_t, f->nseq), .factor = MEMORY_NEW(double, nnet *(f->nitem + 1))};
+    fit_turn t = {.f = f, .sequence = MEMORY_NEW(int64_t, f->nseq), .factor = MEMORY_NEW(double, nnet * (f->nitem + 1))};
     t.activity_factor = t.factor + nnet * f->nitem;
-    t.chunk = MEMORY_NEW(double, f->nleaf *nterm(f));
-    t.value = MEMORY_NEW(double, f->nleaf *nterm(f));
+    t.chunk = MEMORY_NEW(double, f->nleaf * nterm(f));
+    t.value = MEMORY_NEW(double, f->nleaf * nterm(f));
     find_factors(f, set, t.factor, t.activity_factor);
     return t;
 }
@@ -198,18 +198,12 @@ static void add_item(const fit_turn *t, int i, int nt, bool gradient)
 {
     fit *f = t->f;
     const fit_item *it = &f->item[i];
-    loss_call c = {f,
-                   it->r ? loss_op(&f->loss) : LOSS_LINEAR,
-                   1,
-                   f->loss.epsilon,
-                   t->factor + i,
-                   f->nitem,
-                   nt,
-                   model_output_at(f->m, it->output).v,
-                   item_view(f, it, it->target.now),
-                   item_view(f, it, it->mask.now),
-                   {0},
-                   t->chunk + (int64_t)i * f->nleaf};
+    loss_call c = {.f = f, .weight = 1, .epsilon = f->loss.epsilon, .factor = t->factor + i, .stride = f->nitem, .nt = nt};
+    c.kind = it->r ? loss_op(&f->loss) : LOSS_LINEAR;
+    c.y = model_output_at(f->m, it->output).v;
+    c.target = item_view(f, it, it->target.now);
+    c.mask = item_view(f, it, it->mask.now);
+    c.value = t->chunk + (int64_t)i * f->nleaf;
     if (gradient) {
         c.gy = model_gradient(f->m, it->output);
     }
@@ -275,7 +269,7 @@ void fit_take_loss(const fit_turn *t)
 void fit_sum_losses(fit *f, const fit_turn *t)
 {
     int n = nterm(f), nnet = model_nnet(f->m);
-    double *total = MEMORY_NEW(double, nnet *n);
+    double *total = MEMORY_NEW(double, nnet * n);
     comm_network_sum(model_grid(f->m), t->value, n, total);
     for (int k = 0; k < nnet; k++) {
         f->losses[k] = 0;

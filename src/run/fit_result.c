@@ -102,7 +102,7 @@ static void write_parameters(fit *f, const char *group)
     for (int i = 0; i < model_nparam(f->m); i++) {
         model_param p = model_param_at(f->m, i);
         char *path = parameter_path(group, &p);
-        double *rows = MEMORY_NEW(double, n *p.p.n);
+        double *rows = MEMORY_NEW(double, n * p.p.n);
         for (int k = 0; k < n; k++) {
             memcpy(rows + k * p.p.n, f->value + (first + k) * f->nvalue + p.at, (size_t)p.p.n * sizeof(double));
         }
@@ -138,7 +138,7 @@ static void define_history(fit *f)
 void fit_write_history(fit *f)
 {
     int first, n = fit_networks_to_write(f, &first), nnet = model_nnet(f->m) > 0 ? model_nnet(f->m) : 1;
-    double *column = MEMORY_NEW(double, f->nhistory *(n > 0 ? n : 1));
+    double *column = MEMORY_NEW(double, f->nhistory * (n > 0 ? n : 1));
     for (int c = 0; c < 4; c++) {
         for (int64_t i = 0; i < f->nhistory; i++) {
             for (int k = 0; k < n; k++) {

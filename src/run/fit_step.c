@@ -117,12 +117,10 @@ static void show_progress(fit *f, int64_t nstep)
     }
     memory_free(all);
     double left = f->step > 0 ? wall / (double)f->step * (double)(nstep - f->step) : 0;
+    static const char *const names[] = {[SCORE_LOSS] = "score (-loss)", [SCORE_CORRELATION] = "correlation", [SCORE_BITS_PER_SPIKE] = "bits/spike"};
     log_progress("epoch %lld of %lld  loss %.6g  %s %.5g  rate %.3g  %lld of %d fitting  %lld:%02lld left", (long long)f->epoch,
-                 (long long)f->s.epochs, sum[0] / sum[3],
-                 f->s.score == SCORE_LOSS          ? "score (-loss)"
-                 : f->s.score == SCORE_CORRELATION ? "correlation"
-                                                   : "bits/spike",
-                 sum[1] / sum[3], f->course[0].rate, (long long)sum[2], (int)sum[3], (long long)left / 60, (long long)left % 60);
+                 (long long)f->s.epochs, sum[0] / sum[3], names[f->s.score], sum[1] / sum[3], f->course[0].rate, (long long)sum[2], (int)sum[3],
+                 (long long)left / 60, (long long)left % 60);
 }
 
 /* Every rank hears of it; the first that knows what it is says so. */

@@ -246,7 +246,7 @@ void fit_evaluate(fit *f, fit_set set, void (*take)(void *ctx, const int64_t *se
 void fit_loss(fit *f, fit_set set, bool gradient, int64_t draw)
 {
     model_training(f->m, f->s.target == FIT_PARAMETERS, draw); /* a stimulus is made for the network as it is */
-    if (fit_any_correlation(f) || !gradient) {                 /* the slopes follow from whole courses */
+    if (fit_any_correlation(f) || !gradient) { /* the slopes follow from whole courses */
         forward_only(f, set, NULL, NULL);
     }
     if (!gradient) {

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """200 single-cell CNNs trained at once, beside PyTorch training them one by one: time of one step of one cell.
 
-    python3 tests/bench/bench_networks.py BUILD_FOLDER [CELLS]     needs numpy, h5py and torch (pip install torch); without torch: exit 77
+    python3 tests/bench/bench_networks.py BUILD_FOLDER [CELLS]     needs numpy, h5py and torch (pip install torch); without torch: only our own
+                                                                   times, by phase too, and exit 77
 
 The published network (Yan et al. 2022): windows of 20 frames of 8 x 8 pixels, 8 filters of 7 x 7, noise of 0.1 before the rectifier, a dense readout,
 parametric softplus, Poisson loss, penalties on kernels and on the readout's output, Adam, batches of 2,000 windows.  Every cell sees a window of its
 own in one larger checkerboard and has spikes of its own.  PyTorch trains a few of them and the time is per cell, so the ratio is that of 200.
 All in float; one thread on both sides, then two.  Processor time of one thread, where the machine is shared; the wall's clock for two."""
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -59,8 +61,11 @@ def write_input(folder, name, nstep, side, epochs):
                 "epochs": epochs, "evaluate_every": 1 << 20, "memory_mb": 2048, "networks": {"window": [WINDOW, WINDOW], "table": data + ":/table"}}})
 
 
+PHASES = ("stimulus", "compute", "record", "other")
+
+
 def chiasm(build, folder, name, threads, ranks=1):
-    """(processor, wall) seconds of a fit."""
+    """(processor, wall, then by PHASES) seconds of a fit."""
     command = [os.path.join(build, "chiasm"), "fit", os.path.join(folder, name), "--out", os.path.join(folder, "out.h5"), "--overwrite", "--threads", str(threads)]
     if ranks > 1:
         command = ["mpirun", "--oversubscribe", "-n", str(ranks)] + command
@@ -70,13 +75,22 @@ def chiasm(build, folder, name, threads, ranks=1):
     after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
     if run.returncode:
         sys.exit(run.stdout)
-    return np.array([after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall])
+    phases = [float(re.search(rf"^{phase} +([0-9.]+) ", run.stdout, re.M).group(1)) for phase in PHASES]
+    return np.array([after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall] + phases)
 
 
 def per_cell_step(build, folder, ncell, threads, repeats=2):
-    """(processor, wall) seconds: best and median of the difference of a long and a short run."""
+    """As chiasm(): best and median of the difference of a long and a short run."""
     seen = [(chiasm(build, folder, "long.yaml", threads) - chiasm(build, folder, "short.yaml", threads)) / (STEPS * ncell) for _ in range(repeats)]
     return np.min(seen, axis=0), np.median(seen, axis=0)
+
+
+def say_own(build, folder, ncell):
+    """A step of all cells, ms: where no other program is there to compare with."""
+    for threads in (1, 2):
+        best = 1e3 * ncell * per_cell_step(build, folder, ncell, threads)[0]
+        phases = ", ".join(f"{phase} {t:.1f}" for phase, t in zip(PHASES, best[2:]))
+        print(f"{threads} thread{'s' * (threads > 1)}, {ncell} cells, ms a step: processor {best[0]:.1f}, wall {best[1]:.1f}; {phases}", flush=True)
 
 
 def torch_cell(torch, folder, cell, threads, steps=12):
@@ -114,12 +128,15 @@ def main(build, ncell):
     try:
         import torch
     except ImportError:
-        print("skipped: no torch (pip install torch)")
-        sys.exit(77)
+        torch = None
     with tempfile.TemporaryDirectory(prefix="chiasm-bench-") as folder:
         nstep, side = make_data(folder, ncell)
         write_input(folder, "short.yaml", nstep, side, 1)
         write_input(folder, "long.yaml", nstep, side, 1 + STEPS // NBATCH)
+        if torch is None:
+            say_own(build, folder, ncell)
+            print("the comparison is skipped: no torch (pip install torch)")
+            sys.exit(77)
         for threads, which, clock in ((1, 0, "processor time"), (2, 1, "wall time")):
             theirs = np.array([t for cell in range(3) for t in torch_cell(torch, folder, cell, threads)])[:, which]
             best, median = (1e3 * t[which] for t in per_cell_step(build, folder, ncell, threads))
