@@ -6,6 +6,7 @@
 
 enum { TILE = 32, ROWS = GPU_THREADS / TILE, EACH = TILE / ROWS, FUSED = 32 };
 enum { STAGED = sizeof(real) == sizeof(float) ? 32 : 16 }; /* rows of the source at a time: shared memory has 48 KB */
+enum { BLOCKS = sizeof(real) == sizeof(float) ? 5 : 3, GROWING_BLOCKS = sizeof(real) == sizeof(float) ? 3 : 2 }; /* of a multiprocessor, by registers */
 static const int64_t most_between = (int64_t)256 << 20; /* bytes of blurred rows that wait for their columns */
 
 /* Taps of a pass: [level][radius + 1] along x and y. */
@@ -108,32 +109,41 @@ __device__ static inline bool has_level(const gpu_levels &v, const grid_tile &ti
 }
 
 /* --- in one go --------------------------------------------------------------------------------------------------------------------- */
-/* Rows of the source from y on.  All loads of a column are under way before the first is used. */
+/* Rows of the source from y on.  All loads of a column are under way before the first is used; most instructions of a narrow blur are these. */
 template <bool GROWS>
 __device__ static inline void stage_rows(const blur_pass &p, const gpu_levels &v, int k, const blur_place &q, int y, int rows, int x0, int width,
                                          real (*staged)[TILE + 2 * FUSED + 1])
 {
     enum { N = STAGED / ROWS };
-    int ty = (int)threadIdx.x / TILE;
+    const blur_source &f = p.from;
+    int ty = (int)threadIdx.x / TILE, first = -f.reach - y, end = q.tile.ny + f.reach - y < rows ? q.tile.ny + f.reach - y : rows;
+    int64_t step = ROWS * f.a.row_stride, step_before = ROWS * f.before.row_stride;
     for (int i = (int)threadIdx.x % TILE; i < width; i += TILE) {
-        const real *now = blur_pixel(p.from.a, q, y + ty, x0 + i), *then = blur_pixel(p.from.before, q, y + ty, x0 + i);
-        real a[N], before[N] = {};
-        bool in[N];
+        const real *now = blur_pixel(f.a, q, y + ty, x0 + i);
+        bool column = x0 + i >= -f.reach && x0 + i < q.tile.nx + f.reach, in[N];
+        real one[N];
         UNROLL
-        for (int n = 0; n < N; n++) {
-            in[n] = ty + n * ROWS < rows && blur_reaches(p.from, q, y + ty + n * ROWS, x0 + i);
-            a[n] = in[n] ? now[n * ROWS * p.from.a.row_stride] : 0;
+        for (int n = 0; n < N; n++, now += step) {
+            in[n] = column && ty + n * ROWS >= first && ty + n * ROWS < end;
+            one[n] = in[n] ? *now : 0;
         }
-        if (p.from.from == FROM_HEAT) {
+        if (f.from != FROM_PLAIN) {
+            real before[N] = {};
+            if (f.from == FROM_HEAT) {
+                const real *then = blur_pixel(f.before, q, y + ty, x0 + i);
+                UNROLL
+                for (int n = 0; n < N; n++, then += step_before) {
+                    before[n] = in[n] ? *then : 0;
+                }
+            }
             UNROLL
             for (int n = 0; n < N; n++) {
-                before[n] = in[n] ? then[n * ROWS * p.from.before.row_stride] : 0;
+                one[n] = in[n] ? blur_made_of(f, one[n], before[n]) : 0;
             }
         }
         UNROLL
         for (int n = 0; n < N; n++) {
-            real s = in[n] ? blur_made_of(p.from, a[n], before[n]) : 0;
-            staged[ty + n * ROWS][i] = GROWS ? weighed(p, v, k, q, y + ty + n * ROWS, x0 + i, s) : s;
+            staged[ty + n * ROWS][i] = GROWS ? weighed(p, v, k, q, y + ty + n * ROWS, x0 + i, one[n]) : one[n];
         }
     }
 }
@@ -176,7 +186,7 @@ __device__ static inline void level_of_tile(const blur_pass &p, const blur_taps 
 
 /* One kernel for each thing that becomes of a pixel, uniform or growing: all in one would need registers for the largest. */
 template <enum blur_to TO, bool GROWS>
-__global__ static void __launch_bounds__(GPU_THREADS, GROWS ? 3 : 5) fused_kernel(blur_pass p, blur_taps w, double *part, int which, int of)
+__global__ static void __launch_bounds__(GPU_THREADS, GROWS ? GROWING_BLOCKS : BLOCKS) fused_kernel(blur_pass p, blur_taps w, double *part, int which, int of)
 {
     int across = (p.pad_nx + 2 * p.spread + TILE - 1) / TILE;
     int y0 = (int)blockIdx.x / across * TILE - p.spread, x0 = (int)blockIdx.x % across * TILE - p.spread;
