@@ -6,6 +6,7 @@
 
 enum { TILE = 32, ROWS = GPU_THREADS / TILE, EACH = TILE / ROWS, FUSED = 32 };
 enum { STAGED = sizeof(real) == sizeof(float) ? 32 : 16 }; /* rows of the source at a time: shared memory has 48 KB */
+enum { BLOCKS = sizeof(real) == sizeof(float) ? 5 : 3, GROWING_BLOCKS = sizeof(real) == sizeof(float) ? 3 : 2 }; /* of a multiprocessor, by registers */
 static const int64_t most_between = (int64_t)256 << 20; /* bytes of blurred rows that wait for their columns */
 
 /* Taps of a pass: [level][radius + 1] along x and y. */
@@ -33,19 +34,26 @@ __device__ static inline void fir_each(const real *at, int step, const real *w, 
         before[i] = after[i] = at[i * step];
         sum[i] = w[0] * before[i];
     }
-    for (int d0 = 1; d0 <= radius; d0 += EACH) {
+    auto add = [&](int d, int k) { /* d mod EACH = (k + 1) mod EACH */
+        real one = w[d];
+        before[EACH - 1 - k] = at[-d * step];
+        after[k] = at[(EACH - 1 + d) * step];
+        UNROLL
+        for (int i = 0; i < EACH; i++) {
+            gpu_mac(one, before[(i + EACH - 1 - k) % EACH] + after[(i + 1 + k) % EACH], &sum[i]);
+        }
+    };
+    int d = 1;
+    for (; d + EACH <= radius + 1; d += EACH) {
         UNROLL
         for (int k = 0; k < EACH; k++) {
-            int d = d0 + k;
-            if (d <= radius) {
-                real one = w[d];
-                before[EACH - 1 - k] = at[-d * step];
-                after[k] = at[(EACH - 1 + d) * step];
-                UNROLL
-                for (int i = 0; i < EACH; i++) {
-                    gpu_mac(one, before[(i + EACH - 1 - k) % EACH] + after[(i + 1 + k) % EACH], &sum[i]);
-                }
-            }
+            add(d + k, k);
+        }
+    }
+    UNROLL
+    for (int k = 0; k < EACH - 1; k++) {
+        if (d + k <= radius) {
+            add(d + k, k);
         }
     }
 }
@@ -63,12 +71,15 @@ __device__ static inline real weight_at(const gpu_levels &v, int k, const grid_t
     return weight > 0 ? weight : 0;
 }
 
-/* The source; of an adjoint, times the level's weight. */
-template <bool GROWS> __device__ static inline real source_at(const blur_pass &p, const gpu_levels &v, int k, const blur_place &q, int y, int x)
+/* s, of the source; of an adjoint, times the level's weight. */
+__device__ static inline real weighed(const blur_pass &p, const gpu_levels &v, int k, const blur_place &q, int y, int x, real s)
 {
-    real s = blur_from_at(p.from, q, y, x);
-    bool weighs = GROWS && v.n > 0 && p.back && y >= 0 && x >= 0 && y < q.tile.ny && x < q.tile.nx;
+    bool weighs = p.back && v.n > 0 && y >= 0 && x >= 0 && y < q.tile.ny && x < q.tile.nx;
     return weighs ? s * weight_at(v, k, q.tile, y, x) : s;
+}
+__device__ static inline real source_at(const blur_pass &p, const gpu_levels &v, int k, const blur_place &q, int y, int x)
+{
+    return weighed(p, v, k, q, y, x, blur_from_at(p.from, q, y, x));
 }
 
 __device__ static inline int cell_of(int at, int length)
@@ -98,21 +109,41 @@ __device__ static inline bool has_level(const gpu_levels &v, const grid_tile &ti
 }
 
 /* --- in one go --------------------------------------------------------------------------------------------------------------------- */
-/* Rows of the source from y on, all loads of a column under way at once. */
+/* Rows of the source from y on.  All loads of a column are under way before the first is used; most instructions of a narrow blur are these. */
 template <bool GROWS>
 __device__ static inline void stage_rows(const blur_pass &p, const gpu_levels &v, int k, const blur_place &q, int y, int rows, int x0, int width,
                                          real (*staged)[TILE + 2 * FUSED + 1])
 {
-    int tx = (int)threadIdx.x % TILE, ty = (int)threadIdx.x / TILE;
-    for (int x = tx; x < width; x += TILE) {
-        real one[STAGED / ROWS];
+    enum { N = STAGED / ROWS };
+    const blur_source &f = p.from;
+    int ty = (int)threadIdx.x / TILE, first = -f.reach - y, end = q.tile.ny + f.reach - y < rows ? q.tile.ny + f.reach - y : rows;
+    int64_t step = ROWS * f.a.row_stride, step_before = ROWS * f.before.row_stride;
+    for (int i = (int)threadIdx.x % TILE; i < width; i += TILE) {
+        const real *now = blur_pixel(f.a, q, y + ty, x0 + i);
+        bool column = x0 + i >= -f.reach && x0 + i < q.tile.nx + f.reach, in[N];
+        real one[N];
         UNROLL
-        for (int n = 0; n < STAGED / ROWS; n++) {
-            one[n] = ty + n * ROWS < rows ? source_at<GROWS>(p, v, k, q, y + ty + n * ROWS, x0 + x) : 0;
+        for (int n = 0; n < N; n++, now += step) {
+            in[n] = column && ty + n * ROWS >= first && ty + n * ROWS < end;
+            one[n] = in[n] ? *now : 0;
+        }
+        if (f.from != FROM_PLAIN) {
+            real before[N] = {};
+            if (f.from == FROM_HEAT) {
+                const real *then = blur_pixel(f.before, q, y + ty, x0 + i);
+                UNROLL
+                for (int n = 0; n < N; n++, then += step_before) {
+                    before[n] = in[n] ? *then : 0;
+                }
+            }
+            UNROLL
+            for (int n = 0; n < N; n++) {
+                one[n] = in[n] ? blur_made_of(f, one[n], before[n]) : 0;
+            }
         }
         UNROLL
-        for (int n = 0; n < STAGED / ROWS; n++) {
-            staged[ty + n * ROWS][x] = one[n];
+        for (int n = 0; n < N; n++) {
+            staged[ty + n * ROWS][i] = GROWS ? weighed(p, v, k, q, y + ty + n * ROWS, x0 + i, one[n]) : one[n];
         }
     }
 }
@@ -155,10 +186,12 @@ __device__ static inline void level_of_tile(const blur_pass &p, const blur_taps 
 
 /* One kernel for each thing that becomes of a pixel, uniform or growing: all in one would need registers for the largest. */
 template <enum blur_to TO, bool GROWS>
-__global__ static void __launch_bounds__(GPU_THREADS, GROWS ? 3 : 5) fused_kernel(blur_pass p, blur_taps w, double *part, int which, int of)
+__global__ static void __launch_bounds__(GPU_THREADS, GROWS ? GROWING_BLOCKS : BLOCKS) fused_kernel(blur_pass p, blur_taps w, double *part, int which, int of)
 {
     int across = (p.pad_nx + 2 * p.spread + TILE - 1) / TILE;
     int y0 = (int)blockIdx.x / across * TILE - p.spread, x0 = (int)blockIdx.x % across * TILE - p.spread;
+    int y = y0 + (int)threadIdx.x / TILE * EACH, x = x0 + (int)threadIdx.x % TILE;
+    enum { MEMBRANE = TO == TO_MEMBRANE || TO == TO_CONVIS };
     for (int64_t plane = blockIdx.y; plane < blur_planes(p); plane += gridDim.y) {
         blur_place q = blur_at(p, plane);
         int low = 0, high = 0, far = p.back ? w.v.radius : 0;
@@ -166,15 +199,25 @@ __global__ static void __launch_bounds__(GPU_THREADS, GROWS ? 3 : 5) fused_kerne
             levels_of(w.v, q.tile, y0 - far, y0 + TILE - 1 + far, x0 - far, x0 + TILE - 1 + far, &low, &high);
         }
         real made[EACH] = {0};
+        blur_cell cell[EACH] = {};
+        UNROLL
+        for (int i = 0; MEMBRANE && i < EACH; i++) { /* under way while the tile is blurred */
+            if (blur_makes(p, q, y + i, x)) {
+                cell[i] = blur_membrane_reads(p.to, q, y + i, x);
+            }
+        }
         for (int k = low; k <= high; k++) {
             level_of_tile<GROWS>(p, w, k, q, y0, x0, made);
         }
         double sum[BLUR_MOST_SUMS] = {0};
         UNROLL
         for (int i = 0; i < EACH; i++) {
-            int y = y0 + (int)threadIdx.x / TILE * EACH + i, x = x0 + (int)threadIdx.x % TILE;
-            if (blur_makes(p, q, y, x)) {
-                blur_give(TO, p.to, q, y, x, made[i], sum);
+            if (blur_makes(p, q, y + i, x)) {
+                if (MEMBRANE) {
+                    blur_membrane_gives(p.to, q, y + i, x, cell[i], made[i]);
+                } else {
+                    blur_give(TO, p.to, q, y + i, x, made[i], sum);
+                }
             }
         }
         blur_sums(p, sum, part, (plane * gridDim.x + blockIdx.x) * of + which);
@@ -200,8 +243,8 @@ __global__ static void rows_kernel(blur_pass p, blur_taps w, wide g)
         real sum = 0;
         if (w.v.n == 0 || has_level(w.v, q.tile, g.k, y - up, y + up, x0 - side, x0 + GPU_THREADS - 1 + side)) {
             for (int d0 = -r; d0 <= r; d0 += GPU_THREADS) {
-                window[i] = source_at<true>(p, w.v, g.k, q, y, x0 + d0 + i);
-                window[i + GPU_THREADS] = source_at<true>(p, w.v, g.k, q, y, x0 + d0 + i + GPU_THREADS);
+                window[i] = source_at(p, w.v, g.k, q, y, x0 + d0 + i);
+                window[i + GPU_THREADS] = source_at(p, w.v, g.k, q, y, x0 + d0 + i + GPU_THREADS);
                 __syncthreads();
                 for (int d = d0; d < d0 + GPU_THREADS && d <= r; d++) {
                     sum += taps[d < 0 ? -d : d] * window[i + d - d0];

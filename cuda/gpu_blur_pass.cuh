@@ -88,17 +88,19 @@ __device__ static inline real *blur_pixel(const gpu_view &v, const blur_place &q
     return gpu_plane(v, q.leaf, q.t, q.c) + y * v.row_stride + x;
 }
 
-__device__ static inline real blur_from_at(const blur_source &f, const blur_place &q, int y, int x)
+__device__ static inline bool blur_reaches(const blur_source &f, const blur_place &q, int y, int x)
 {
-    if (y < -f.reach || x < -f.reach || y >= q.tile.ny + f.reach || x >= q.tile.nx + f.reach) {
-        return 0;
-    }
-    real v = *blur_pixel(f.a, q, y, x);
+    return y >= -f.reach && x >= -f.reach && y < q.tile.ny + f.reach && x < q.tile.nx + f.reach;
+}
+
+/* What is blurred, of what stands at a pixel and, FROM_HEAT, stood there before. */
+__device__ static inline real blur_made_of(const blur_source &f, real v, real before)
+{
     switch (f.from) {
     case FROM_PLAIN:
         return v;
     case FROM_HEAT:
-        return f.b * v + f.c * *blur_pixel(f.before, q, y, x);
+        return f.b * v + f.c * before;
     case FROM_POOL:
         return cell_gain_pool(v, f.feedback, f.inverse_saturation);
     case FROM_SHIFT:
@@ -107,21 +109,41 @@ __device__ static inline real blur_from_at(const blur_source &f, const blur_plac
     return 0;
 }
 
+__device__ static inline real blur_from_at(const blur_source &f, const blur_place &q, int y, int x)
+{
+    bool in = blur_reaches(f, q, y, x);
+    real v = in ? *blur_pixel(f.a, q, y, x) : 0, before = in && f.from == FROM_HEAT ? *blur_pixel(f.before, q, y, x) : 0;
+    return in ? blur_made_of(f, v, before) : 0;
+}
+
 __device__ static inline bool blur_makes(const blur_pass &p, const blur_place &q, int y, int x)
 {
     return y >= -p.spread && x >= -p.spread && y < q.tile.ny + p.spread && x < q.tile.nx + p.spread;
 }
 
-/* The membrane of one pixel takes A_(t-1); keep gets the new A. */
+/* What the membrane of a pixel reads: A_(t-1), V_(t-1), its input. */
+struct blur_cell {
+    real a, before, input;
+};
+__device__ static inline blur_cell blur_membrane_reads(const blur_sink &k, const blur_place &q, int y, int x)
+{
+    blur_cell c = {*blur_pixel(k.adaptation, q, y, x), *blur_pixel(k.before, q, y, x), *blur_pixel(k.input, q, y, x)};
+    return c;
+}
+
+/* keep gets the new A. */
+__device__ static inline void blur_membrane_gives(const blur_sink &k, const blur_place &q, int y, int x, const blur_cell &c, real s)
+{
+    real a = k.to == TO_CONVIS ? s + k.mean : (1 - k.par.decay) * s + k.par.decay * c.a;
+    *blur_pixel(k.out, q, y, x) = cell_gain_membrane(c.before, c.input, k.par.leak_hz + c.a, k.par.gain_hz, k.par.dt_s);
+    *blur_pixel(k.adaptation, q, y, x) = a;
+    if (k.keep.at) {
+        *blur_pixel(k.keep, q, y, x) = a;
+    }
+}
 __device__ static inline void blur_membrane(const blur_sink &k, const blur_place &q, int y, int x, real s)
 {
-    real *a = blur_pixel(k.adaptation, q, y, x);
-    *blur_pixel(k.out, q, y, x) = cell_gain_membrane(*blur_pixel(k.before, q, y, x), *blur_pixel(k.input, q, y, x), k.par.leak_hz + *a, k.par.gain_hz,
-                                                     k.par.dt_s);
-    *a = k.to == TO_CONVIS ? s + k.mean : (1 - k.par.decay) * s + k.par.decay * *a;
-    if (k.keep.at) {
-        *blur_pixel(k.keep, q, y, x) = *a;
-    }
+    blur_membrane_gives(k, q, y, x, blur_membrane_reads(k, q, y, x), s);
 }
 
 __device__ static inline void blur_pool_back(const blur_sink &k, const blur_place &q, int y, int x, real s, double sum[BLUR_MOST_SUMS])

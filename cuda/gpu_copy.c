@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "gpu.h"
+#include "gpu_graph.h"
 
 enum {
     SLOT_BYTES = 8 << 20, /* of an upload at once */
@@ -94,6 +94,7 @@ static void put_piece(backend *be, void *device, const void *from_host, size_t n
 {
     struct gpu_copies *c = gpu_copies(be);
     cudaStream_t queue = gpu_stream(be);
+    ASSERT(!gpu_is_capturing(be)); /* replays would copy what the slot holds then */
     slot *s = slot_with(be, n);
     char *pinned = s->pinned + s->used, *staged = s->device + s->used;
     s->used += (n + ALIGN - 1) / ALIGN * ALIGN;
@@ -205,7 +206,7 @@ void gpu_fetch(backend *be, const dreal *from, int64_t n, void (*got)(void *ctx,
 {
     struct gpu_copies *c = gpu_copies(be);
     size_t bytes = (size_t)n * sizeof(real);
-    ASSERT(ctx_bytes <= sizeof(((parcel *)0)->ctx));
+    ASSERT(ctx_bytes <= sizeof(((parcel *)0)->ctx) && !gpu_is_capturing(be));
     parcel *p = parcel_for(be, bytes);
     GPU_CHECK(cudaMemcpyAsync(p->device, from, bytes, cudaMemcpyDeviceToDevice, gpu_stream(be)));
     GPU_CHECK(cudaEventRecord(p->packed, gpu_stream(be)));

@@ -107,10 +107,12 @@ __global__ static void combine_back_kernel(inputs in, int nt, gpu_view gy, doubl
         for (int block = (in.n - 1) / SUMS * SUMS; block >= 0; block -= SUMS) {
             double sum[SUMS] = {0};
             int most = in.n - block < SUMS ? in.n - block : SUMS;
-            for (int q = most - 1; q >= 0; q--) {
+            UNROLL
+            for (int q = SUMS - 1; q >= 0; q--) {
                 int n = block + q;
                 double mine = 0;
-                for (int k = 0; k < GPU_EACH; k++) {
+                UNROLL
+                for (int k = 0; q < most && k < GPU_EACH; k++) {
                     if (e[k].c >= 0 && in.gx[n].at) {
                         *gpu_at(in.gx[n], leaf, t, e[k].c, e[k].y, e[k].x) += in.weight[n] * g[k];
                     }
@@ -219,9 +221,11 @@ __global__ static void normalise_back_kernel(const real *par, int nt, gpu_view x
         for (int block = 0; block < x.nchan; block += SUMS) {
             double sum[SUMS] = {0};
             int most = x.nchan - block < SUMS ? x.nchan - block : SUMS;
-            for (int q = 0; q < most; q++) {
+            UNROLL
+            for (int q = 0; q < SUMS; q++) {
                 double mine = 0;
-                for (int k = 0; k < GPU_EACH; k++) {
+                UNROLL
+                for (int k = 0; q < most && k < GPU_EACH; k++) {
                     if (p[k].row >= 0) {
                         channel_back(par, x, gy, gx, leaf, t, block + q, p[k], &by_exponent, &mine);
                     }

@@ -1,4 +1,6 @@
 /* test_gpu.c - what carries the ops: arrays and borders, against the CPU's; on a device also its tables, results and what it says when memory is short. */
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +12,7 @@
 __attribute__((weak)) const void *gpu_table(backend *be, const void *host, size_t bytes);
 __attribute__((weak)) double *gpu_result(backend *be, int nleaf, int nstep, int64_t n, double *to, int64_t stride, bool add);
 __attribute__((weak)) int64_t emulate_launches(void);
+__attribute__((weak)) int emulate_fault(int k);
 
 static backend *be, *cpu;
 
@@ -262,11 +265,35 @@ static void shortage_is_explained(void)
     CHECK(strstr(text, "the device has no") && strstr(text, "run.chunk"));
 }
 
+/* --- the emulated device ------------------------------------------------------------------------------------------------------ */
+/* Each planted fault ends the process or gives wrong numbers. */
+static void faults_are_found(void)
+{
+    enum { WRONG = 3, RIGHT = 4, NO_MORE = 5 };
+    for (int k = 0, status = 0; on_device() && emulate_fault && !(WIFEXITED(status) && WEXITSTATUS(status) == NO_MORE); k++) {
+        pid_t child = fork();
+        if (child == 0) {
+            setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+            CHECK(freopen("/dev/null", "w", stderr) != NULL);
+            test_backend_close(be);
+            int found = emulate_fault(k);
+            _exit(found < 0 ? NO_MORE : found ? WRONG : RIGHT);
+        }
+        waitpid(child, &status, 0);
+        bool found = WIFSIGNALED(status) ? WTERMSIG(status) == SIGABRT : WEXITSTATUS(status) == WRONG || WEXITSTATUS(status) == NO_MORE;
+        if (!found) {
+            printf("\n    fault %d was not found", k);
+        }
+        CHECK(found);
+    }
+}
+
 int main(void)
 {
     be = test_backend(1);
     cpu = backend_open("cpu", 1);
-    static const test_case tests[] = {{"moves may overlap", moves_may_overlap},
+    static const test_case tests[] = {{"the emulated device finds faults", faults_are_found}, /* first: a process that has little is soon copied and closed */
+                                      {"moves may overlap", moves_may_overlap},
                                       {"arrays are filled and added", arrays_are_filled_and_added},
                                       {"borders are the CPU's", borders_are_the_cpus},
                                       {"tables follow the host", tables_follow_the_host},

@@ -213,12 +213,19 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaM
     }
     check_copy(to, from, bytes, kind, s);
     bool to_host = !emulate_in_arena(to), from_host = !emulate_in_arena(from);
+    const void *host = to_host && emulate_is_pinned(to, bytes) ? to : from_host && emulate_is_pinned(from, bytes) ? from : NULL;
     if (from_host && !emulate_is_pinned(from, bytes)) {
         std::shared_ptr<char[]> taken(new char[bytes]);
         memcpy(taken.get(), from, bytes);
         queue(s, {[=] { copy_now(to, taken.get(), bytes); }, NULL, 0, NULL, NULL, 0, NULL});
     } else {
-        queue(s, {[=] { copy_now(to, from, bytes); }, to_host ? to : NULL, bytes, NULL, NULL, 0, NULL});
+        auto copy = [=] {
+            if (host && !emulate_is_pinned(host, bytes)) {
+                emulate_wrong("pinned memory was freed before it was copied", NULL);
+            }
+            copy_now(to, from, bytes);
+        };
+        queue(s, {copy, to_host ? to : NULL, bytes, NULL, NULL, 0, NULL});
     }
     if (to_host && s && !emulate_is_pinned(to, bytes)) {
         finish(s);
