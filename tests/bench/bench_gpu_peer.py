@@ -290,7 +290,7 @@ def row_cells(b):
 
     n, density = (2048, 3.4527) if b.cuda else (128, 8.75)
     what, threads, seconds = f"retina {n}, cells", 8 if b.cuda else 1, []
-    short, long = (20, 120) if b.cuda else (100, 1100)
+    short, long = (20, 80) if b.cuda else (100, 1100)
     for s, how, note in retina_times(b, n, None, density):
         b.say(what=what, who=how, s=s, unit="step", bytes=28 * n**2, note=note)
     model, outputs = retina_model("virtualretina")
