@@ -67,6 +67,10 @@ class Bench:
             raise RuntimeError(f"{' '.join(command)}: exit code {run.returncode}\n{run.stdout[-2000:]}")
         return run.stdout
 
+    def objects(self, name, *arguments):
+        """What it says as JSON, a line each, among what libraries may say."""
+        return [json.loads(line) for line in self.program(name, *arguments).splitlines() if line.startswith("{")]
+
     def tensor(self, array, dtype=None):
         return self.torch.as_tensor(array, dtype=dtype or self.torch.float32, device=self.device)
 
@@ -119,10 +123,23 @@ def rms(got, want):
     return float((got.double() - want).norm() / want.norm())
 
 
+def of_range(got, want):
+    """Largest error of several maps as a part of their range."""
+    return max(float((g.double() - w).abs().max() / (w.max() - w.min())) for g, w in zip(got, want))
+
+
+def less(long, short, n):
+    """Seconds a step from whole runs of both lengths."""
+    s = (statistics.median(long) - statistics.median(short)) / n
+    if s <= 0:
+        raise RuntimeError(f"long runs of {long} s, short ones of {short} s: too short to tell")
+    return s
+
+
 # --- ceilings ------------------------------------------------------------------------------------------------------------------------
 def row_ceilings(b):
     torch = b.torch
-    measured = json.loads(b.program("bench_gpu", "ceilings", b.device).splitlines()[-1])
+    (measured,) = b.objects("bench_gpu", "ceilings", b.device)
     n, m = (1 << 28, 8192) if b.cuda else (1 << 24, 1024)
     x, y = torch.rand(n, device=b.device), torch.empty(n, device=b.device)
     a, c = torch.randn(m, m, device=b.device), torch.randn(m, m, device=b.device)
@@ -139,12 +156,13 @@ def ln_chiasm(b, ln, y, gk, forward, fit):
     with tempfile.TemporaryDirectory(prefix="chiasm-peer-") as folder:
         for name, x in (("frames", ln.frames), ("kernel", ln.kernel), ("gy", ln.gy)):
             x.cpu().numpy().tofile(os.path.join(folder, name + ".f32"))
-        for d in map(json.loads, b.program("bench_gpu", "ln", b.device, size, nt, folder).splitlines()):
+        for d in b.objects("bench_gpu", "ln", b.device, size, nt, folder):
             who, flop = f"chiasm {d['algorithm']}", d["flop_per_frame"]
             got = b.tensor(np.fromfile(os.path.join(folder, f"y_{d['algorithm']}.f32"), np.float32)).view(y.shape)
             got_gk = b.tensor(np.fromfile(os.path.join(folder, f"gk_{d['algorithm']}.f32")), b.torch.float64).view(gk.shape)
             b.say(what="LN forward", who=who, s=d["forward_s"] / nt, flop=flop, error=rms(got, y), **forward)
-            b.say(what="LN forward", who=who + ", replayed", s=d["forward_replayed_s"] / nt, flop=flop, error=rms(got, y), **forward)
+            if "forward_replayed_s" in d:
+                b.say(what="LN forward", who=who + ", replayed as a graph", s=d["forward_replayed_s"] / nt, flop=flop, error=rms(got, y), **forward)
             once = 2.5 * n * math.log2(n) if d["algorithm"] == "fft" else 0  # of gy alone: the products come twice, the transforms three times
             b.say(what="LN fit step", who=who, s=d["fit_s"] / nt, flop=2 * flop - once, error=rms(got_gk, gk), **dict(fit, bound=forward["bound"]))
 
@@ -198,12 +216,12 @@ def run_input(n, **more):
 
 
 def retina_agreement(b, form, n, folder, model, outputs):
-    """Errors in the last of some steps of noise against torch in double, as parts of the range: of chiasm, of torch in 2-D and separable."""
+    """chiasm's error in the last of some steps of noise, against torch in double."""
     import h5py
     from gpu_peers import Retina
     from parity import write_yaml
 
-    steps, last, chunk = 24, 4, 8
+    steps, last = 24, 4
     x, path = b.torch.rand((steps, n, n), device=b.device), os.path.join(folder, "agree")
     noise = {"type": "dataset", "file": os.path.join(folder, "noise.h5") + ":/x"}
     with h5py.File(os.path.join(folder, "noise.h5"), "w") as f:
@@ -212,18 +230,7 @@ def retina_agreement(b, form, n, folder, model, outputs):
                                          record={"maps": [{"stage": s, "start": f"{steps - last} ms"} for s in outputs]}))
     b.program("chiasm", "simulate", path + ".yaml", "--out", path + ".h5", "--overwrite", "--quiet", "--device", b.device)
     with h5py.File(path + ".h5") as f:
-        ours = [b.tensor(f[f"maps/{s}"][:, 0]) for s in outputs]
-
-    def torchs(separable, dtype):
-        retina = Retina(b, n, form, separable, dtype)
-        for t in range(0, steps, chunk):
-            out = retina(x[t : t + chunk].to(dtype))
-        return [o[-last:] for o in out]
-
-    with b.torch.no_grad():
-        want = torchs(True, b.torch.float64)
-        every = [ours, torchs(False, b.torch.float32), torchs(True, b.torch.float32)]
-    return [max(float((g.double() - w).abs().max() / (w.max() - w.min())) for g, w in zip(got, want)) for got in every]
+        return of_range([b.tensor(f[f"maps/{s}"][:, 0]) for s in outputs], [y[-last:] for y in Retina(b, n, form, True, b.torch.float64)(x.double())])
 
 
 def retina_times(b, n, model_path, density=0):
@@ -231,8 +238,8 @@ def retina_times(b, n, model_path, density=0):
     steps = (256 if n <= 1024 else 96) if b.cuda else 32
     for chunk, tiles in ((0, 0), (32, 0), (32, 1)) if b.cuda else ((0, 0),):
         words = ["--device", b.device] + (["--model", model_path] if model_path else []) + [n, n, steps, density, 1, chunk, tiles]
-        line = b.program("bench_retina", *words).splitlines()[-1]
-        m = re.match(r" *\d+ x \d+ +(\d+) +(\d+) +([\d.]+) s .* ([\d.]+) +(\d+ x \d+), (\d+) spikes", line)
+        said = b.program("bench_retina", *words)
+        m = re.search(r"^ *\d+ x \d+ +(\d+) +(\d+) +([\d.]+) s .* ([\d.e+-]+) +(\d+ x \d+), (\d+) spikes", said, re.M)
         yield (float(m[3]) / int(m[1]), f"chiasm, {m[5]} tiles x steps" + ("" if chunk or tiles else " (chosen)"),
                f"{m[2]} cells, {m[6]} spikes, {m[4]} of real time")
 
@@ -240,7 +247,7 @@ def retina_times(b, n, model_path, density=0):
 def row_retina(b, n):
     from gpu_peers import convis_transient, retina_taps
 
-    for name, form in (("retina", "virtualretina"), ("convis", "convis")):
+    for name, form in (("convis", "convis"), ("retina", "virtualretina")):  # torch.compile, which may take a minute, is the last of all
         model, outputs = retina_model(form)
         side, fir = [len(k) for k in retina_taps(form).values()], 2 * len(convis_transient(20e-3, 0.7)) if form == "convis" else 0
         flop = (sum(3 * k - 1 for k in side) + 100 + fir) * n**2  # symmetric taps: an addition and a multiply-add for two of them
@@ -249,30 +256,30 @@ def row_retina(b, n):
         # The bound is that of tests/test_convis.py: float, of the range.
         count = {"bytes": 28 * n**2, "unit": "step", "bound": 2e-5}
         with tempfile.TemporaryDirectory(prefix="chiasm-peer-") as folder:
-            ours, theirs, fair = retina_agreement(b, form, n, folder, model, outputs)
+            error = retina_agreement(b, form, n, folder, model, outputs)
             path = os.path.join(folder, "model.yaml")
             with open(path, "w") as f:
                 json.dump({"model": model}, f)
             for s, how, _ in retina_times(b, n, path):
-                b.say(what=f"{name} {n}", who=how, s=s, flop=flop, error=ours, **count)
-        with b.torch.no_grad():
-            retina_peers(b, f"{name} {n}", form, n, dict(count, flop=as_convis), theirs, dict(count, flop=flop), fair)
+                b.say(what=f"{name} {n}", who=how, s=s, flop=flop, error=error, **count)
+        retina_peers(b, f"{name} {n}", form, n, dict(count, flop=as_convis), dict(count, flop=flop), b.cuda and n == 1024 and form == "virtualretina")
 
 
-def retina_peers(b, what, form, n, convis, theirs, fair, fair_error):
+def retina_peers(b, what, form, n, convis, fair, compiled):
     from gpu_peers import Retina
 
-    steps = 32 if b.cuda else 8
+    steps = 32 if b.cuda else 16
     x = b.torch.rand((steps, n, n), device=b.device)
+    want = Retina(b, n, form, True, b.torch.float64)(x.double())
     ways = [("torch 2-D, step by step (Convis)", False, False, False), ("torch separable, step by step", True, False, False)]
-    if b.cuda:
-        ways += [("torch 2-D, one CUDA graph", False, True, False), ("torch separable, one CUDA graph", True, True, False)]
-        ways += [("torch separable, compiled, one CUDA graph", True, True, True)] if form == "virtualretina" else []
-    for who, separable, graph, compiled in ways:
-        def make(separable=separable, graph=graph, compiled=compiled):
-            retina = Retina(b, n, form, separable, compiled=compiled)
-            retina(x)  # its states are there, and it is past its first step
-            return b.graph(lambda: retina(x)) if graph else lambda: retina(x), fair_error if separable else theirs
+    ways += [("torch 2-D, one CUDA graph", False, True, False), ("torch separable, one CUDA graph", True, True, False)] if b.cuda else []
+    ways += [("torch separable, compiled, one CUDA graph", True, True, True)] if compiled else []
+    for who, separable, graph, fused in ways:
+
+        def make(separable=separable, graph=graph, fused=fused):
+            retina = Retina(b, n, form, separable, compiled=fused)
+            error = of_range(retina(x), want)  # and its states are there, its first step is behind it
+            return b.graph(lambda: retina(x)) if graph else lambda: retina(x), error
 
         b.peer(what, who, make, steps, **(fair if separable else convis))
 
@@ -282,7 +289,8 @@ def row_cells(b):
     from parity import write_yaml
 
     n, density = (2048, 3.4527) if b.cuda else (128, 8.75)
-    what, threads, short, long, seconds = f"retina {n}, cells", 8 if b.cuda else 1, 20, 120, []
+    what, threads, seconds = f"retina {n}, cells", 8 if b.cuda else 1, []
+    short, long = (20, 80) if b.cuda else (100, 1100)
     for s, how, note in retina_times(b, n, None, density):
         b.say(what=what, who=how, s=s, unit="step", bytes=28 * n**2, note=note)
     model, outputs = retina_model("virtualretina")
@@ -292,12 +300,12 @@ def row_cells(b):
     with tempfile.TemporaryDirectory(prefix="chiasm-peer-") as folder:
         path = os.path.join(folder, "cells")
         grating = {"type": "grating", "spatial_frequency": "0.5 /deg", "temporal_frequency": "4 Hz"}
-        for ms in 3 * (short, long):
+        for ms in 5 * (short, long):
             write_yaml(path + ".yaml", run_input(n, run={"duration": f"{ms} ms", "step": "1 ms", "seed": 1}, stimulus=grating, model=model))
             began = time.perf_counter()
             said = b.program("chiasm", "simulate", path + ".yaml", "--out", path + ".h5", "--overwrite", "--device", b.device, "--threads", threads)
             seconds.append(time.perf_counter() - began)
-    step = (statistics.median(seconds[1::2]) - statistics.median(seconds[::2])) / (long - short)
+    step = less(seconds[1::2], seconds[::2], long - short)
     phases = ", ".join(f"{m[1]} {m[2]}" for m in re.finditer(r"^(init|stimulus|compute|borders|record|output|other) +[\d.]+ +([\d.]+)", said, re.M))
     b.say(what=what, who="chiasm simulate, long run less short", s=step, unit="step", bytes=28 * n**2,
           note=f"{1e-3 / step:.2f} of real time; a grating, spikes written, {threads} threads; seconds of {long} ms: {phases}")
@@ -352,10 +360,9 @@ def row_networks(b):
         want = Networks(b, folder, every, start, True, b.torch.float64).losses(len(losses))
         for name, n in (("short", 1), ("long", epochs)):
             net.write_input(folder, name + ".yaml", nstep, side, n)
-        seconds = [[chiasm_fit(b, folder, name) for name in ("short", "long")] for _ in range(pairs)]
-        short, long = (statistics.median(p[i] for p in seconds) for i in (0, 1))
+        short, long = ([chiasm_fit(b, folder, name) for _ in range(pairs)] for name in ("short", "long"))
         error = float(np.abs(losses / want - 1).max())
-        b.say(what=what, who="chiasm, all at once", s=(long - short) / (net.NBATCH * (epochs - 1)), error=error, **count)
+        b.say(what=what, who="chiasm, all at once", s=less(long, short, net.NBATCH * (epochs - 1)), error=error, **count)
 
         def make(cells, matrix, steps):
             model = Networks(b, folder, cells, start, matrix)
@@ -377,6 +384,9 @@ def run_row(given, row, part, limit_s):
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         return f"stopped after {limit_s:.0f} s " + child.communicate()[0][-500:]
+    finally:
+        if child.poll() is None:  # somebody ends this program: nothing of it stays on the device
+            os.killpg(child.pid, signal.SIGKILL)
     return None if child.returncode == 0 else f"exit code {child.returncode}: {said[-1500:]}"
 
 
@@ -438,7 +448,8 @@ def run_rows(given, rows):
         print(f"  ({row}: {time.monotonic() - start:.0f} s)", flush=True)
     if given.json:
         with open(given.json, "w") as f:
-            json.dump({"ceilings": ceilings, "findings": everything, "failed": failed, "seconds": time.monotonic() - began}, f, indent=1)
+            found = {"ceilings": ceilings, "findings": everything, "failed": failed, "seconds": time.monotonic() - began}
+            json.dump(json.loads(json.dumps(found), parse_constant=lambda name: None), f, indent=1)  # JSON knows no NaN
     print(f"\n{time.monotonic() - began:.0f} s; failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
 
@@ -463,10 +474,12 @@ def main():
         print("skipped: no device")
         sys.exit(77)
     if given.row:
+        torch.set_grad_enabled(given.row in ("ln", "networks"))
         b, size = Bench(given.folder, given.device, given.part), re.match(r"retina(\d+)$", given.row)
         row = {"ceilings": row_ceilings, "ln": row_ln, "cells": row_cells, "networks": row_networks}.get(given.row)
         row_retina(b, int(size[1])) if size else row(b)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rows = given.rows.split(",") if given.rows else CUDA_ROWS if given.device == "cuda" else CPU_ROWS
     sys.exit(run_rows(given, ["ceilings"] + [r for r in rows if r != "ceilings"]))
 

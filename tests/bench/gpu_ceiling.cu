@@ -32,6 +32,7 @@ static __global__ void fma_kernel(real a, real b, real *out)
     for (int i = 0; i < CHAINS; i++) {
         x[i] = (real)((int)threadIdx.x + i);
     }
+#pragma unroll 32 /* 256 multiply-adds for one count and jump */
     for (int k = 0; k < ROUNDS; k++) {
 #pragma unroll
         for (int i = 0; i < CHAINS; i++) {
