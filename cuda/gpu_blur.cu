@@ -1,12 +1,13 @@
 /* gpu_blur.cu - symmetric taps, uniform or growing with eccentricity; the plain blur and the leaky heat equation.
  *
  * Up to FUSED pixels of radius a block makes a tile of 32 x 32 in one go: rows of the source are staged and blurred along x into shared memory, then
- * along y, by each thread EACH neighbours at once, which share what they read.  Wider ones go through working memory, rows first.  Either way a pixel is summed in one order wherever the field is cut. */
+ * along y, by each thread EACH neighbours at once, which share what they read.  Wider ones go through working memory, rows first.  Either way a pixel
+ * is summed in one order wherever the field is cut. */
 #include "gpu_blur_pass.cuh"
 
 enum { TILE = 32, ROWS = GPU_THREADS / TILE, EACH = TILE / ROWS, FUSED = 32 };
 enum { STAGED = sizeof(real) == sizeof(float) ? 32 : 16 }; /* rows of the source at a time: shared memory has 48 KB */
-enum { BLOCKS = sizeof(real) == sizeof(float) ? 5 : 3, GROWING_BLOCKS = sizeof(real) == sizeof(float) ? 3 : 2 }; /* of a multiprocessor, by registers */
+enum { BLOCKS = sizeof(real) == sizeof(float) ? 5 : 3, GROWING_BLOCKS = BLOCKS / 2 + 1 }; /* of a multiprocessor, as registers allow */
 static const int64_t most_between = (int64_t)256 << 20; /* bytes of blurred rows that wait for their columns */
 
 /* Taps of a pass: [level][radius + 1] along x and y. */
@@ -186,7 +187,8 @@ __device__ static inline void level_of_tile(const blur_pass &p, const blur_taps 
 
 /* One kernel for each thing that becomes of a pixel, uniform or growing: all in one would need registers for the largest. */
 template <enum blur_to TO, bool GROWS>
-__global__ static void __launch_bounds__(GPU_THREADS, GROWS ? GROWING_BLOCKS : BLOCKS) fused_kernel(blur_pass p, blur_taps w, double *part, int which, int of)
+__global__ static void __launch_bounds__(GPU_THREADS, GROWS ? GROWING_BLOCKS : BLOCKS)
+    fused_kernel(blur_pass p, blur_taps w, double *part, int which, int of)
 {
     int across = (p.pad_nx + 2 * p.spread + TILE - 1) / TILE;
     int y0 = (int)blockIdx.x / across * TILE - p.spread, x0 = (int)blockIdx.x % across * TILE - p.spread;

@@ -76,9 +76,10 @@ struct blur_place {
     grid_tile tile;
 };
 
-__device__ static inline blur_place blur_at(const blur_pass &p, int64_t plane)
+__device__ static inline blur_place blur_at(const blur_pass &p, int64_t plane_)
 {
-    blur_place q = {(int)(plane / p.nchan / p.nt), (int)(plane / p.nchan % p.nt), (int)(plane % p.nchan), {0, 0, 0, 0, 0}};
+    unsigned plane = (unsigned)plane_, frame = plane / (unsigned)p.nchan; /* 64-bit divisions would cost as much as the blur */
+    blur_place q = {(int)(frame / (unsigned)p.nt), (int)(frame % (unsigned)p.nt), (int)(plane % (unsigned)p.nchan), {0, 0, 0, 0, 0}};
     q.tile = p.tile[q.leaf];
     return q;
 }

@@ -23,15 +23,32 @@ static dim3 over(int64_t tiles, int64_t nfrequency)
 #define EACH_FREQUENCY(f, n) \
     for (int64_t f = (int64_t)blockIdx.y * GPU_THREADS + threadIdx.x; f < (n); f += (int64_t)gridDim.y * GPU_THREADS)
 
+/* Leaf, frame of nt and channel of plane n; row and column of pixel i of a plane.  A 64-bit division would cost more than the memory. */
+struct fft_plane {
+    int leaf, t, c;
+};
+__device__ static inline fft_plane plane_at(int64_t n, int nt, int nchan)
+{
+    unsigned plane = (unsigned)n, frame = plane / (unsigned)nchan;
+    fft_plane p = {(int)(frame / (unsigned)nt), (int)(frame % (unsigned)nt), (int)(plane % (unsigned)nchan)};
+    return p;
+}
+__device__ static inline void pixel_at(int64_t i, int nx, int *y, int *x)
+{
+    *y = (int)((unsigned)i / (unsigned)nx);
+    *x = (int)((unsigned)i % (unsigned)nx);
+}
+
 /* --- planes ------------------------------------------------------------------------------------------------------------------------ */
 __global__ static void take_kernel(int ny, int nx, fft_place q, int64_t first, int count, int nt, gpu_view from, real *frames)
 {
     int64_t i = gpu_thread();
-    int y = (int)(i / nx), x = (int)(i % nx);
+    int y, x;
+    pixel_at(i, nx, &y, &x);
     for (int n = (int)blockIdx.y; n < count && y < ny; n += (int)gridDim.y) {
-        int c = (int)((first + n) % from.nchan), t = (int)((first + n) / from.nchan % nt), leaf = (int)((first + n) / from.nchan / nt);
-        bool inside = y < from.tile[leaf].ny + q.more_y && x < from.tile[leaf].nx + q.more_x;
-        const real *at = gpu_plane(from, leaf, t, c) + (y - q.before_y) * from.row_stride + x - q.before_x;
+        fft_plane p = plane_at(first + n, nt, from.nchan);
+        bool inside = y < from.tile[p.leaf].ny + q.more_y && x < from.tile[p.leaf].nx + q.more_x;
+        const real *at = gpu_plane(from, p.leaf, p.t, p.c) + (y - q.before_y) * from.row_stride + x - q.before_x;
         frames[(int64_t)n * ny * nx + i] = inside ? *at : 0;
     }
 }
@@ -45,12 +62,13 @@ __global__ static void give_kernel(bool add, int ny, int nx, fft_place q, int64_
                                    const real *bias)
 {
     int64_t i = gpu_thread();
-    int y = (int)(i / nx), x = (int)(i % nx);
+    int y, x;
+    pixel_at(i, nx, &y, &x);
     for (int n = (int)blockIdx.y; n < count; n += (int)gridDim.y) {
-        int c = (int)((first + n) % to.nchan), t = (int)((first + n) / to.nchan % nt), leaf = (int)((first + n) / to.nchan / nt);
-        if (y < to.tile[leaf].ny + q.more_y && x < to.tile[leaf].nx + q.more_x) {
-            real *at = gpu_plane(to, leaf, t, c) + (y - q.before_y) * to.row_stride + x - q.before_x;
-            *at = frames[(int64_t)n * ny * nx + i] + (add ? *at : bias ? bias[c] : 0);
+        fft_plane p = plane_at(first + n, nt, to.nchan);
+        if (y < to.tile[p.leaf].ny + q.more_y && x < to.tile[p.leaf].nx + q.more_x) {
+            real *at = gpu_plane(to, p.leaf, p.t, p.c) + (y - q.before_y) * to.row_stride + x - q.before_x;
+            *at = frames[(int64_t)n * ny * nx + i] + (add ? *at : bias ? bias[p.c] : 0);
         }
     }
 }

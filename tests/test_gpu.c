@@ -292,7 +292,7 @@ int main(void)
 {
     be = test_backend(1);
     cpu = backend_open("cpu", 1);
-    static const test_case tests[] = {{"the emulated device finds faults", faults_are_found}, /* first: a process that has little is soon copied and closed */
+    static const test_case tests[] = {{"the emulated device finds faults", faults_are_found}, /* first: what has little is soon copied and closed */
                                       {"moves may overlap", moves_may_overlap},
                                       {"arrays are filled and added", arrays_are_filled_and_added},
                                       {"borders are the CPU's", borders_are_the_cpus},

@@ -305,8 +305,8 @@ int64_t emulate_nlaunch, emulate_nkernel;
  * with the next block.  gcc's own setjmp saves two registers and changes stacks for the price of a call; the C library's costs many times that. */
 dim3 threadIdx, blockIdx, blockDim, gridDim;
 
-/* In what order blocks, and threads between barriers, take their turns: a permutation i -> (step i + first) mod n, another one in each launch, so that
- * what only works in one order shows.  CHIASM_EMULATE_ORDER=forward, reverse or shuffled: that one always. */
+/* In what order blocks, and threads between barriers, take their turns: a permutation i -> (step i + first) mod n, another one in each launch, so
+ * that what only works in one order shows.  CHIASM_EMULATE_ORDER=forward, reverse or shuffled: that one always. */
 struct turns {
     int64_t n, step, first;
     int64_t at(int64_t i) const

@@ -190,7 +190,8 @@ static void check_copy(const void *to, const void *from, size_t bytes, enum cuda
     if (kind != cudaMemcpyDefault && (emulate_in_arena(to) != to_device || emulate_in_arena(from) != from_device)) {
         emulate_wrong("a copy whose kind does not fit its addresses", NULL);
     }
-    if (s && s->captured && ((!emulate_in_arena(to) && !emulate_is_pinned(to, bytes)) || (!emulate_in_arena(from) && !emulate_is_pinned(from, bytes)))) {
+    auto pageable = [=](const void *p) { return !emulate_in_arena(p) && !emulate_is_pinned(p, bytes); };
+    if (s && s->captured && (pageable(to) || pageable(from))) {
         emulate_wrong("a copy of pageable memory is captured", NULL);
     }
     if (overlap(to, from, bytes)) {
