@@ -420,11 +420,6 @@ static void try_networks(const subject *u)
 /* --- the loop no stage type escapes ------------------------------------------------------------------------------------------- */
 static void each_trial(void (*each)(const subject *), int without)
 {
-    /* Of two precisions on a slow device, double asks for the order of the remainder only, float for the same gradient any way. */
-    bool is_double = sizeof(real) == sizeof(double);
-    if (test_is_slow() && each != (is_double ? try_taylor : try_ways)) {
-        without |= WIDE;
-    }
     for (int k = 0; k < NTRIAL; k++) {
         if (trials[k].flags & (without | UNDERIVED)) {
             continue;
