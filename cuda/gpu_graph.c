@@ -1,7 +1,8 @@
 /* gpu_graph.c - work that comes again and again, as CUDA graphs: the steps of a coupled recurrence then cost one launch a chunk.
  *
  * The first time work is issued plainly, so that tables, scratch and plans are there; the second time the queue captures it; from then on it is
- * replayed.  A graph holds addresses and values of arguments: the key must name all that vary.  Whatever is freed drops all graphs (gpu_free).  Doubles for the host are the graph's own (gpu_result.c). */
+ * replayed.  A graph holds addresses and values of arguments: the key must name all that vary.  Whatever is freed drops all graphs (gpu_free).  Doubles
+ * for the host are the graph's own (gpu_result.c). */
 #include "gpu_graph.h"
 
 #include <string.h>
