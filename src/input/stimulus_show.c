@@ -3,9 +3,14 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/threads.h"
 #include "input/stimulus_own.h"
 
-enum { PROBE_STEPS = 1024 };
+enum {
+    PROBE_STEPS = 1024,
+    PIECE_PIXELS = 1 << 15, /* of a thread at a time, or a little more */
+    PIECE_ROWS = 8,         /* of which it is a multiple: a type may draw some rows at a time */
+};
 
 static int64_t picture_of(stimulus_part *p, int64_t step)
 {
@@ -91,7 +96,8 @@ size_t stimulus_bytes(const stimulus *s)
             shown = most(shown, count_pictures(p, step, s->chunk_steps, false));
         }
         pictures = pictures < (size_t)shown ? (size_t)shown : pictures;
-        later += p->bytes_later + (p->mask.shape != MASK_NONE ? reach_pixels(s) * sizeof(real) : 0);
+        later += p->bytes_later + p->bytes_a_line * ((size_t)s->reach.ny + (size_t)s->reach.nx) +
+                 (p->mask.shape != MASK_NONE ? reach_pixels(s) * sizeof(real) : 0);
     }
     return later + pictures * reach_pixels(s) * sizeof(real);
 }
@@ -128,14 +134,8 @@ static const real *in_reach(const stimulus *s, const real *values, const canvas 
 static void draw_seen(const stimulus *s, stimulus_part *p, int64_t step, const canvas *c)
 {
     p->type->draw(p, step, c);
-    if (p->mask.shape == MASK_NONE) {
-        return;
-    }
-    if (!p->share) {
-        plan_mask(s, p);
-    }
     real background = (real)p->mask.background;
-    for (int y = 0; y < c->ny; y++) {
+    for (int y = 0; p->share && y < c->ny; y++) {
         const real *share = in_reach(s, p->share, c, y);
         real *row = c->out + y * c->row_stride;
         for (int x = 0; x < c->nx; x++) {
@@ -144,6 +144,75 @@ static void draw_seen(const stimulus *s, stimulus_part *p, int64_t step, const c
     }
 }
 
+/* --- over threads --------------------------------------------------------------------------------------------------------- */
+/* A picture of a rectangle: where it goes, and where it stands already. */
+typedef struct shown {
+    stimulus_part *part;
+    int64_t step;     /* of the part                                             */
+    const real *from; /* NULL: it is drawn; else rows of it, from_stride apart   */
+    int64_t from_stride;
+    real *out;
+} shown;
+
+/* Pictures of one rectangle; their rows, one picture after another, fall in pieces. */
+typedef struct showing {
+    const stimulus *s;
+    const shown *picture;
+    const canvas *where; /* its out is not looked at */
+    int64_t nrow, piece_rows;
+} showing;
+
+static void show_band(const stimulus *s, const shown *k, int y, int ny, const canvas *where)
+{
+    canvas c = {where->y0 + y, where->x0, ny, where->nx, k->out + y * where->row_stride, where->row_stride};
+    if (!k->from) {
+        draw_seen(s, k->part, k->step, &c);
+        return;
+    }
+    for (int i = 0; i < ny; i++) {
+        memcpy(c.out + i * c.row_stride, k->from + (y + i) * k->from_stride, (size_t)c.nx * sizeof(real));
+    }
+}
+
+static void show_piece(void *ctx, int64_t i)
+{
+    const showing *w = ctx;
+    int64_t begin = i * w->piece_rows, end = w->nrow - begin < w->piece_rows ? w->nrow : begin + w->piece_rows, ny = w->where->ny;
+    for (int64_t row = begin; row < end;) {
+        int64_t y = row % ny, n = ny - y < end - row ? ny - y : end - row;
+        show_band(w->s, &w->picture[row / ny], (int)y, (int)n, w->where);
+        row += n;
+    }
+}
+
+/* In pieces, or picture by picture. */
+static void show_all(const stimulus *s, const shown *picture, int n, const canvas *where, bool in_pieces)
+{
+    showing w = {s, picture, where, (int64_t)n * where->ny, (int64_t)n * where->ny};
+    if (in_pieces) {
+        w.piece_rows = (PIECE_PIXELS / where->nx / PIECE_ROWS + 1) * PIECE_ROWS;
+    }
+    threads_each((w.nrow + w.piece_rows - 1) / w.piece_rows, show_piece, &w);
+}
+
+/* Pictures that are not there yet. */
+static void draw_all(const stimulus *s, const shown *picture, int n, const canvas *where)
+{
+    for (int i = 0, end; i < n; i = end) {
+        stimulus_part *p = picture[i].part;
+        for (end = i + 1; p->type->at_a_time == DRAW_STEPS && end < n && picture[end].part == p; end++) {
+        }
+        if (p->mask.shape != MASK_NONE && !p->share) {
+            plan_mask(s, p);
+        }
+        if (p->type->prepare) {
+            p->type->prepare(p, picture[i].step, where);
+        }
+        show_all(s, picture + i, end - i, where, p->type->at_a_time != DRAW_ONE);
+    }
+}
+
+/* --- kept pictures -------------------------------------------------------------------------------------------------------- */
 /* The picture of the whole reach; drawn in place of the one that was not used for longest when it is not there. */
 static const real *kept_luma(stimulus *s, stimulus_part *p, int64_t step, int64_t number)
 {
@@ -158,10 +227,8 @@ static const real *kept_luma(stimulus *s, stimulus_part *p, int64_t step, int64_
     if (!k->luma) {
         k->luma = MEMORY_NEW(real, reach_pixels(s));
     }
-    canvas whole = s->reach;
-    whole.out = k->luma;
     k->part = NULL;
-    draw_seen(s, p, step, &whole);
+    draw_all(s, &(shown){.part = p, .step = step, .out = k->luma}, 1, &s->reach);
     *k = (kept_picture){p, number, ++s->clock, k->luma};
     return k->luma;
 }
@@ -192,27 +259,44 @@ static void make_room(stimulus *s, int64_t step0, int nt)
     }
 }
 
+/* What is drawn, in order, and what is copied then, from the end; returns how many are drawn.  A picture that stays is drawn once. */
+static int sort_pictures(stimulus *s, int64_t step0, int nt, const canvas *where, int64_t frame_stride, shown *picture)
+{
+    int ndrawn = 0, ncopied = 0;
+    shown last = {0};
+    int64_t last_number = PICTURE_PASSING;
+    for (int t = 0; t < nt; t++) {
+        stimulus_part *p = part_at(s, step0 + t);
+        shown now = {.part = p, .step = step0 + t - p->first, .out = where->out + t * frame_stride};
+        int64_t number = picture_of(p, now.step);
+        if (p == last.part && number == last_number && number != PICTURE_PASSING) {
+            now.from = last.from ? last.from : last.out;
+            now.from_stride = last.from ? last.from_stride : where->row_stride;
+        } else if (p->keeps && number != PICTURE_PASSING) {
+            now.from = in_reach(s, kept_luma(s, p, now.step, number), where, 0);
+            now.from_stride = s->reach.row_stride;
+        }
+        picture[now.from ? nt - ++ncopied : ndrawn++] = now;
+        last = now;
+        last_number = number;
+    }
+    return ndrawn;
+}
+
 void stimulus_render(stimulus *s, int64_t step0, int nt, int y0, int x0, int ny, int nx, real *frames, int64_t frame_stride, int64_t row_stride)
 {
     ASSERT(step0 >= 0 && nt >= 0 && step0 <= s->nstep - nt);
+    if (nt == 0 || ny == 0 || nx == 0) {
+        return;
+    }
     extend_reach(s, y0, x0, ny, nx);
     make_room(s, step0, nt);
-    const stimulus_part *last = NULL;
-    int64_t shown = PICTURE_PASSING;
-    for (int t = 0; t < nt; t++) {
-        stimulus_part *p = part_at(s, step0 + t);
-        canvas c = {y0, x0, ny, nx, frames + t * frame_stride, row_stride};
-        int64_t step = step0 + t - p->first, number = picture_of(p, step);
-        bool again = p == last && number == shown && number != PICTURE_PASSING, kept = p->keeps && number != PICTURE_PASSING;
-        const real *luma = kept && !again ? kept_luma(s, p, step, number) : NULL;
-        for (int y = 0; (again || kept) && y < ny; y++) {
-            real *row = c.out + y * row_stride;
-            memcpy(row, again ? row - frame_stride : in_reach(s, luma, &c, y), (size_t)nx * sizeof(real));
-        }
-        if (!again && !kept) {
-            draw_seen(s, p, step, &c);
-        }
-        last = p;
-        shown = number;
+    canvas where = {y0, x0, ny, nx, frames, row_stride};
+    shown *picture = MEMORY_NEW(shown, nt);
+    int ndrawn = sort_pictures(s, step0, nt, &where, frame_stride, picture);
+    draw_all(s, picture, ndrawn, &where);
+    if (ndrawn < nt) {
+        show_all(s, picture + ndrawn, nt - ndrawn, &where, true);
     }
+    memory_free(picture);
 }
