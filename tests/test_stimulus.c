@@ -210,7 +210,7 @@ static void same_bits(void)
     }
 }
 
-/* A field of several pieces: for 1 thread and 3, whole and once; in two rectangles and chunks of 7 and 5; twice by the same stimulus. */
+/* A field of several pieces: for 1 thread and 3, whole and once; in two rectangles, called for one by one and both at once, and chunks of 7 and 5; twice by the same stimulus. */
 static void same_bits_over_threads(void)
 {
     enum { H = 300, W = 250, LEFT = 113 };
@@ -231,13 +231,18 @@ static void same_bits_over_threads(void)
             stimulus_render(s, 0, NT, 0, 0, H, W, &three[0][0][0], H * W, W);
             CHECK(memcmp(one, three, sizeof one) == 0);
         }
-        memset(three, 0xff, sizeof three);
-        for (int t = 0; t < NT; t += 7) {
-            int nt = NT - t < 7 ? NT - t : 7;
-            stimulus_render(s, t, nt, 0, 0, H, LEFT, &three[t][0][0], H * W, W);
-            stimulus_render(s, t, nt, 0, LEFT, H, W - LEFT, &three[t][0][LEFT], H * W, W);
+        for (int at_once = 0; at_once < 2; at_once++) {
+            memset(three, 0xff, sizeof three);
+            for (int t = 0; t < NT; t += 7) {
+                int nt = NT - t < 7 ? NT - t : 7;
+                const stimulus_rect rect[] = {
+                    {0, 0, H, LEFT, &three[t][0][0], H * W, W}, {0, 0, 0, 9, NULL, 0, 0}, {0, LEFT, H, W - LEFT, &three[t][0][LEFT], H * W, W}};
+                for (int r = 0; r < 3; r += at_once ? 3 : 1) {
+                    stimulus_render_all(s, t, nt, &rect[r], at_once ? 3 : 1);
+                }
+            }
+            CHECK(memcmp(one, three, sizeof one) == 0);
         }
-        CHECK(memcmp(one, three, sizeof one) == 0);
         const real *first = &one[0][0][0];
         bool equal = true, varies = false, hidden = i / 2 == 0 || i / 2 == 2 || i / 2 == 4; /* uniform; a bar outside, the black before a chirp */
         for (int k = 0; k < 100; k++) { /* single pixels are one piece each */

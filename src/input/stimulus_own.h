@@ -21,8 +21,8 @@ typedef struct stimulus_part stimulus_part;
 /* Pictures worth keeping for later steps and other rectangles: none (as cheap to draw as to copy), those that last for two steps and more, all
  * (their source is costly to read). */
 enum keep { KEEP_NONE, KEEP_HELD, KEEP_ALL };
-/* What may be drawn at a time, by as many threads: one canvas; bands of rows of the canvas and step that prepare had last; bands of rows of the canvas
- * that prepare had last, of any steps. */
+/* What may be drawn at a time, by as many threads: one canvas; parts of the canvas and step that prepare had last; parts of the canvas that prepare had
+ * last, of any steps. */
 enum at_a_time { DRAW_ONE, DRAW_BANDS, DRAW_STEPS };
 
 /* One kind of stimulus.  Settings and prepared values live in one zeroed struct of `bytes` (part->own), filled from `keys`. */

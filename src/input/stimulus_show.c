@@ -145,70 +145,84 @@ static void draw_seen(const stimulus *s, stimulus_part *p, int64_t step, const c
 }
 
 /* --- over threads --------------------------------------------------------------------------------------------------------- */
-/* A picture of a rectangle: where it goes, and where it stands already. */
-typedef struct shown {
+/* Some rows of a picture: where they go, and where they stand already. */
+typedef struct band {
     stimulus_part *part;
-    int64_t step;     /* of the part                                             */
-    const real *from; /* NULL: it is drawn; else rows of it, from_stride apart   */
+    int64_t step;     /* of the part                                            */
+    const real *from; /* NULL: they are drawn; else rows, from_stride apart     */
     int64_t from_stride;
-    real *out;
-} shown;
+    canvas to;
+} band;
 
-/* Pictures of one rectangle; their rows, one picture after another, fall in pieces. */
-typedef struct showing {
+/* What can be shown in any order, or is drawn one after another by a type that asks for it. */
+typedef struct bands {
     const stimulus *s;
-    const shown *picture;
-    const canvas *where; /* its out is not looked at */
-    int64_t nrow, piece_rows;
-} showing;
-
-static void show_band(const stimulus *s, const shown *k, int y, int ny, const canvas *where)
-{
-    canvas c = {where->y0 + y, where->x0, ny, where->nx, k->out + y * where->row_stride, where->row_stride};
-    if (!k->from) {
-        draw_seen(s, k->part, k->step, &c);
-        return;
-    }
-    for (int i = 0; i < ny; i++) {
-        memcpy(c.out + i * c.row_stride, k->from + (y + i) * k->from_stride, (size_t)c.nx * sizeof(real));
-    }
-}
+    const stimulus_part *drawn; /* by this part; NULL: all are copied */
+    band *band;
+    int64_t n, room, pixels, each; /* each: bands of a piece          */
+} bands;
 
 static void show_piece(void *ctx, int64_t i)
 {
-    const showing *w = ctx;
-    int64_t begin = i * w->piece_rows, end = w->nrow - begin < w->piece_rows ? w->nrow : begin + w->piece_rows, ny = w->where->ny;
-    for (int64_t row = begin; row < end;) {
-        int64_t y = row % ny, n = ny - y < end - row ? ny - y : end - row;
-        show_band(w->s, &w->picture[row / ny], (int)y, (int)n, w->where);
-        row += n;
+    const bands *w = ctx;
+    for (int64_t k = i * w->each; k < w->n && k < (i + 1) * w->each; k++) {
+        const band *b = &w->band[k];
+        if (!b->from) {
+            draw_seen(w->s, b->part, b->step, &b->to);
+            continue;
+        }
+        for (int y = 0; y < b->to.ny; y++) {
+            memcpy(b->to.out + y * b->to.row_stride, b->from + y * b->from_stride, (size_t)b->to.nx * sizeof(real));
+        }
     }
 }
 
-/* In pieces, or picture by picture. */
-static void show_all(const stimulus *s, const shown *picture, int n, const canvas *where, bool in_pieces)
+static bool is_drawn_one_by_one(const bands *w)
 {
-    showing w = {s, picture, where, (int64_t)n * where->ny, (int64_t)n * where->ny};
-    if (in_pieces) {
-        w.piece_rows = (PIECE_PIXELS / where->nx / PIECE_ROWS + 1) * PIECE_ROWS;
-    }
-    threads_each((w.nrow + w.piece_rows - 1) / w.piece_rows, show_piece, &w);
+    return w->drawn && w->drawn->type->at_a_time == DRAW_ONE;
 }
 
-/* Pictures that are not there yet. */
-static void draw_all(const stimulus *s, const shown *picture, int n, const canvas *where)
+static void show_bands(bands *w)
 {
-    for (int i = 0, end; i < n; i = end) {
-        stimulus_part *p = picture[i].part;
-        for (end = i + 1; p->type->at_a_time == DRAW_STEPS && end < n && picture[end].part == p; end++) {
+    if (w->n > 0) {
+        w->each = is_drawn_one_by_one(w) ? w->n : 1 + PIECE_PIXELS * w->n / (w->pixels + 1);
+        threads_each((w->n + w->each - 1) / w->each, show_piece, w);
+    }
+    w->n = w->pixels = 0;
+}
+
+/* Adds a picture of a rectangle, in bands where it is large. */
+static void add_bands(bands *w, band whole)
+{
+    canvas c = whole.to;
+    int ny = c.nx > 0 ? (PIECE_PIXELS / c.nx / PIECE_ROWS + 1) * PIECE_ROWS : 0;
+    for (int y = 0, n; c.nx > 0 && y < c.ny; y += n) {
+        n = is_drawn_one_by_one(w) ? c.ny : least(c.ny - y, ny);
+        if (w->n == w->room) {
+            w->room = 2 * w->room + 16;
+            w->band = memory_grow(w->band, (size_t)w->room, sizeof *w->band);
         }
-        if (p->mask.shape != MASK_NONE && !p->share) {
-            plan_mask(s, p);
-        }
-        if (p->type->prepare) {
-            p->type->prepare(p, picture[i].step, where);
-        }
-        show_all(s, picture + i, end - i, where, p->type->at_a_time != DRAW_ONE);
+        band *b = &w->band[w->n++];
+        *b = whole;
+        b->from = whole.from ? whole.from + y * whole.from_stride : NULL;
+        b->to = (canvas){c.y0 + y, c.x0, n, c.nx, c.out + y * c.row_stride, c.row_stride};
+        w->pixels += (int64_t)n * c.nx;
+    }
+}
+
+/* Before a picture of a part is added that is to be drawn, in rectangles within bounds: what is there is drawn first unless both can be at a time. */
+static void prepare_bands(bands *w, stimulus_part *p, int64_t step, const canvas *bounds)
+{
+    if (p == w->drawn && p->type->at_a_time == DRAW_STEPS) {
+        return;
+    }
+    show_bands(w);
+    w->drawn = p;
+    if (p->mask.shape != MASK_NONE && !p->share) {
+        plan_mask(w->s, p);
+    }
+    if (p->type->prepare) {
+        p->type->prepare(p, step, bounds);
     }
 }
 
@@ -227,8 +241,14 @@ static const real *kept_luma(stimulus *s, stimulus_part *p, int64_t step, int64_
     if (!k->luma) {
         k->luma = MEMORY_NEW(real, reach_pixels(s));
     }
+    canvas whole = s->reach;
+    whole.out = k->luma;
     k->part = NULL;
-    draw_all(s, &(shown){.part = p, .step = step, .out = k->luma}, 1, &s->reach);
+    bands w = {.s = s};
+    prepare_bands(&w, p, step, &s->reach);
+    add_bands(&w, (band){.part = p, .step = step, .to = whole});
+    show_bands(&w);
+    memory_free(w.band);
     *k = (kept_picture){p, number, ++s->clock, k->luma};
     return k->luma;
 }
@@ -259,44 +279,88 @@ static void make_room(stimulus *s, int64_t step0, int nt)
     }
 }
 
-/* What is drawn, in order, and what is copied then, from the end; returns how many are drawn.  A picture that stays is drawn once. */
-static int sort_pictures(stimulus *s, int64_t step0, int nt, const canvas *where, int64_t frame_stride, shown *picture)
+/* --- a call --------------------------------------------------------------------------------------------------------------- */
+/* What a step shows: a kept picture, that of an earlier step, or a new one. */
+typedef struct shown {
+    stimulus_part *part;
+    int64_t step;     /* of the part                       */
+    const real *luma; /* of the reach; NULL: none is kept  */
+    int as;           /* the earlier step; -1: none        */
+} shown;
+
+/* A picture that stays is drawn once. */
+static void find_pictures(stimulus *s, int64_t step0, int nt, shown *picture)
 {
-    int ndrawn = 0, ncopied = 0;
-    shown last = {0};
     int64_t last_number = PICTURE_PASSING;
     for (int t = 0; t < nt; t++) {
         stimulus_part *p = part_at(s, step0 + t);
-        shown now = {.part = p, .step = step0 + t - p->first, .out = where->out + t * frame_stride};
-        int64_t number = picture_of(p, now.step);
-        if (p == last.part && number == last_number && number != PICTURE_PASSING) {
-            now.from = last.from ? last.from : last.out;
-            now.from_stride = last.from ? last.from_stride : where->row_stride;
-        } else if (p->keeps && number != PICTURE_PASSING) {
-            now.from = in_reach(s, kept_luma(s, p, now.step, number), where, 0);
-            now.from_stride = s->reach.row_stride;
+        int64_t step = step0 + t - p->first, number = picture_of(p, step);
+        picture[t] = (shown){p, step, NULL, -1};
+        if (number != PICTURE_PASSING && p->keeps) {
+            picture[t].luma = kept_luma(s, p, step, number);
+        } else if (number != PICTURE_PASSING && t > 0 && p == picture[t - 1].part && number == last_number) {
+            picture[t].as = picture[t - 1].as < 0 ? t - 1 : picture[t - 1].as;
         }
-        picture[now.from ? nt - ++ncopied : ndrawn++] = now;
-        last = now;
         last_number = number;
     }
-    return ndrawn;
+}
+
+/* Step t of all rectangles. */
+static void add_step(bands *w, const shown *picture, int t, const stimulus_rect *rect, int nrect)
+{
+    const shown *k = &picture[t];
+    for (int r = 0; r < nrect; r++) {
+        const stimulus_rect *q = &rect[r];
+        band b = {.part = k->part, .step = k->step, .to = {q->y0, q->x0, q->ny, q->nx, q->frames + t * q->frame_stride, q->row_stride}};
+        b.from = k->luma ? in_reach(w->s, k->luma, &b.to, 0) : k->as >= 0 ? q->frames + k->as * q->frame_stride : NULL;
+        b.from_stride = k->luma ? w->s->reach.row_stride : q->row_stride;
+        add_bands(w, b);
+    }
+}
+
+static canvas bounds_of(const stimulus_rect *rect, int nrect)
+{
+    canvas c = {0};
+    for (int r = 0; r < nrect; r++) {
+        if (rect[r].ny > 0 && rect[r].nx > 0) {
+            widen(&c.y0, &c.ny, rect[r].y0, rect[r].ny);
+            widen(&c.x0, &c.nx, rect[r].x0, rect[r].nx);
+        }
+    }
+    return c;
+}
+
+void stimulus_render_all(stimulus *s, int64_t step0, int nt, const stimulus_rect *rect, int nrect)
+{
+    ASSERT(step0 >= 0 && nt >= 0 && step0 <= s->nstep - nt);
+    canvas bounds = bounds_of(rect, nrect);
+    if (bounds.ny == 0) {
+        return;
+    }
+    extend_reach(s, bounds.y0, bounds.x0, bounds.ny, bounds.nx);
+    make_room(s, step0, nt);
+    shown *picture = MEMORY_NEW(shown, nt);
+    find_pictures(s, step0, nt, picture);
+    bands w = {.s = s};
+    for (int t = 0; t < nt; t++) {
+        if (!picture[t].luma && picture[t].as < 0) {
+            prepare_bands(&w, picture[t].part, picture[t].step, &bounds);
+            add_step(&w, picture, t, rect, nrect);
+        }
+    }
+    show_bands(&w);
+    w.drawn = NULL;
+    for (int t = 0; t < nt; t++) {
+        if (picture[t].luma || picture[t].as >= 0) {
+            add_step(&w, picture, t, rect, nrect);
+        }
+    }
+    show_bands(&w);
+    memory_free(w.band);
+    memory_free(picture);
 }
 
 void stimulus_render(stimulus *s, int64_t step0, int nt, int y0, int x0, int ny, int nx, real *frames, int64_t frame_stride, int64_t row_stride)
 {
-    ASSERT(step0 >= 0 && nt >= 0 && step0 <= s->nstep - nt);
-    if (nt == 0 || ny == 0 || nx == 0) {
-        return;
-    }
-    extend_reach(s, y0, x0, ny, nx);
-    make_room(s, step0, nt);
-    canvas where = {y0, x0, ny, nx, frames, row_stride};
-    shown *picture = MEMORY_NEW(shown, nt);
-    int ndrawn = sort_pictures(s, step0, nt, &where, frame_stride, picture);
-    draw_all(s, picture, ndrawn, &where);
-    if (ndrawn < nt) {
-        show_all(s, picture + ndrawn, nt - ndrawn, &where, true);
-    }
-    memory_free(picture);
+    stimulus_render_all(s, step0, nt, &(stimulus_rect){y0, x0, ny, nx, frames, frame_stride, row_stride}, 1);
 }

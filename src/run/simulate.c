@@ -47,17 +47,33 @@ static int64_t frame_room(model *m, const backend *be)
 
 /* --- one chunk ---------------------------------------------------------------------------------------------------- */
 
-/* The stimulus of one tile.  Elsewhere than on the CPU it is rendered on the host with the strides of the view and sent in one piece; the
- * halos between its rows are filled from the neighbours afterwards (model_forward). */
-static void show_tile(const loop *l, view v, int64_t step, int nt)
+/* One tile, with the strides of its view. */
+static stimulus_rect rect_of(const simulation *s, view v, real *frames)
+{
+    const grid_tile *t = v.tile;
+    return (stimulus_rect){s->crop_y + t->y0, s->crop_x + t->x0, t->ny, t->nx, frames, v.frame_stride, v.row_stride};
+}
+
+/* The stimulus of all tiles.  Elsewhere than on the CPU each is rendered on the host and sent in one piece; the halos between its rows are filled
+ * from the neighbours afterwards (model_forward). */
+static void show_tiles(const loop *l, int64_t step, int nt)
 {
     const simulation *s = l->s;
-    const grid_tile *t = v.tile;
-    real *frames = is_cpu(s->be) ? host(v.at) : l->frames;
-    stimulus_render(s->stim, step, nt, s->crop_y + t->y0, s->crop_x + t->x0, t->ny, t->nx, frames, v.frame_stride, v.row_stride);
-    if (frames == l->frames) {
-        s->be->ops->upload(s->be, v.at, frames, (nt - 1) * v.frame_stride + (t->ny - 1) * v.row_stride + t->nx);
+    view v = model_stimulus(s->m);
+    stimulus_rect *rect = MEMORY_NEW(stimulus_rect, v.nleaf);
+    for (int leaf = 0; leaf < v.nleaf; leaf++) {
+        view one = view_of_leaf(v, leaf, 1);
+        rect[leaf] = rect_of(s, one, is_cpu(s->be) ? host(one.at) : l->frames);
+        if (!is_cpu(s->be)) {
+            const stimulus_rect *r = &rect[leaf];
+            stimulus_render_all(s->stim, step, nt, r, 1);
+            s->be->ops->upload(s->be, one.at, l->frames, (nt - 1) * r->frame_stride + (r->ny - 1) * r->row_stride + r->nx);
+        }
     }
+    if (is_cpu(s->be)) {
+        stimulus_render_all(s->stim, step, nt, rect, v.nleaf);
+    }
+    memory_free(rect);
 }
 
 static int chunk_steps(const simulation *s, int64_t step)
@@ -72,10 +88,7 @@ static void show(loop *l, int64_t step)
     int nt = chunk_steps(l->s, step);
     if (nt > 0 && l->shown < step + nt) {
         log_phase(PHASE_STIMULUS);
-        view v = model_stimulus(l->s->m);
-        for (int leaf = 0; leaf < v.nleaf; leaf++) {
-            show_tile(l, view_of_leaf(v, leaf, 1), step, nt);
-        }
+        show_tiles(l, step, nt);
         l->shown = step + nt;
     }
 }
