@@ -210,7 +210,8 @@ static void same_bits(void)
     }
 }
 
-/* A field of several pieces: for 1 thread and 3, whole and once; in two rectangles, called for one by one and both at once, and chunks of 7 and 5; twice by the same stimulus. */
+/* A field of several pieces: for 1 thread and 3, whole and once; twice by the same stimulus; in chunks of 7 and 5 and two rectangles, called for one by
+ * one and both at once. */
 static void same_bits_over_threads(void)
 {
     enum { H = 300, W = 250, LEFT = 113 };

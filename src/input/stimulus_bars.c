@@ -21,7 +21,8 @@ static void uniform_draw(stimulus_part *p, int64_t step, const canvas *c)
     canvas_fill(c, ((const uniform *)p->own)->level);
 }
 
-const stimulus_type type_uniform = {"uniform", sizeof(uniform), uniform_keys, UNIFORM_NKEY, NULL, NULL, uniform_picture, NULL, uniform_draw, KEEP_NONE, DRAW_STEPS};
+const stimulus_type type_uniform = {"uniform", sizeof(uniform), uniform_keys, UNIFORM_NKEY, NULL, NULL, uniform_picture, NULL, uniform_draw,
+                                     KEEP_NONE, DRAW_STEPS};
 
 /* --- grating ------------------------------------------------------------------------------------------------------------- */
 enum { GRATING_DRIFTING, GRATING_COUNTERPHASE, GRATING_STATIC };

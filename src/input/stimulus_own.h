@@ -21,8 +21,8 @@ typedef struct stimulus_part stimulus_part;
 /* Pictures worth keeping for later steps and other rectangles: none (as cheap to draw as to copy), those that last for two steps and more, all
  * (their source is costly to read). */
 enum keep { KEEP_NONE, KEEP_HELD, KEEP_ALL };
-/* What may be drawn at a time, by as many threads: one canvas; parts of the canvas and step that prepare had last; parts of the canvas that prepare had
- * last, of any steps. */
+/* What may be drawn at a time, by as many threads: one canvas; parts of the canvas and step that prepare had last; parts of the canvas that
+ * prepare had last, of any steps. */
 enum at_a_time { DRAW_ONE, DRAW_BANDS, DRAW_STEPS };
 
 /* One kind of stimulus.  Settings and prepared values live in one zeroed struct of `bytes` (part->own), filled from `keys`. */
@@ -34,8 +34,8 @@ typedef struct stimulus_type {
     bool (*open)(stimulus_part *p, input *in, const input_node *at); /* NULL: nothing to prepare; false: problems were listed */
     void (*close)(stimulus_part *p);                                 /* NULL: nothing to free */
     int64_t (*picture)(stimulus_part *p, int64_t step);              /* equal numbers: equal frames; NULL: all PICTURE_PASSING */
-    void (*prepare)(stimulus_part *p, int64_t step, const canvas *c); /* before draw: tables of what is asked for; NULL: none  */
-    void (*draw)(stimulus_part *p, int64_t step, const canvas *c);   /* of a canvas that is not empty; at_a_time tells what it may write but c */
+    void (*prepare)(stimulus_part *p, int64_t step, const canvas *c); /* tables for what is drawn next; NULL: none                */
+    void (*draw)(stimulus_part *p, int64_t step, const canvas *c);   /* a canvas that is not empty; writes nothing else but by DRAW_ONE */
     enum keep keep;
     enum at_a_time at_a_time;
 } stimulus_type;

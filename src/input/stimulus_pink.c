@@ -217,5 +217,5 @@ static void pink_draw(stimulus_part *p, int64_t step, const canvas *c)
     memory_free(sums);
 }
 
-const stimulus_type type_pink = {"pink_noise", sizeof(pink), pink_keys, PINK_NKEY, pink_open, pink_close, pink_picture, pink_prepare, pink_draw, KEEP_HELD,
-                                  DRAW_BANDS};
+const stimulus_type type_pink = {"pink_noise", sizeof(pink), pink_keys, PINK_NKEY, pink_open, pink_close, pink_picture, pink_prepare, pink_draw,
+                                  KEEP_HELD, DRAW_BANDS};
