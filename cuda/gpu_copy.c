@@ -7,11 +7,13 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/threads.h"
 #include "gpu_graph.h"
 
 enum {
     SLOT_BYTES = 8 << 20, /* of an upload at once */
     MOST_SLOTS = 32,
+    BLOCK_BYTES = 1 << 20, /* of a thread at a time */
     SMALL_BYTES = 64 << 10, /* go straight from pinned memory to their place */
     ALIGN = 256,
 };
@@ -90,6 +92,19 @@ static slot *slot_with(backend *be, size_t n)
     return &c->slot[next];
 }
 
+typedef struct host_copy {
+    char *to;
+    const char *from;
+    size_t bytes;
+} host_copy;
+
+static void copy_block(void *ctx, int64_t i)
+{
+    const host_copy *h = ctx;
+    size_t at = (size_t)i * BLOCK_BYTES, n = h->bytes - at < BLOCK_BYTES ? h->bytes - at : BLOCK_BYTES;
+    memcpy(h->to + at, h->from + at, n);
+}
+
 static void put_piece(backend *be, void *device, const void *from_host, size_t n)
 {
     struct gpu_copies *c = gpu_copies(be);
@@ -98,7 +113,8 @@ static void put_piece(backend *be, void *device, const void *from_host, size_t n
     slot *s = slot_with(be, n);
     char *pinned = s->pinned + s->used, *staged = s->device + s->used;
     s->used += (n + ALIGN - 1) / ALIGN * ALIGN;
-    memcpy(pinned, from_host, n);
+    host_copy h = {pinned, from_host, n};
+    threads_each((int64_t)((n + BLOCK_BYTES - 1) / BLOCK_BYTES), copy_block, &h);
     if (n <= SMALL_BYTES) {
         GPU_CHECK(cudaMemcpyAsync(device, pinned, n, cudaMemcpyHostToDevice, queue));
     } else {

@@ -1,5 +1,6 @@
 /* test_copy.c - what crosses between host and device: uploads whose source changes at once, frames fetched from arrays that are written again. */
 #include "base/error.h"
+#include "base/threads.h"
 #include "device.h"
 #include "test.h"
 
@@ -27,12 +28,13 @@ static int64_t differ(const real *p, int64_t n, int round)
 }
 
 /* Sizes below and above what goes in one piece; one source for all of them. */
-static void uploads(void)
+static void uploads_by(int nthread)
 {
     static const int64_t size[] = {1, 7, 16384, 16385, 100003, 3 << 20, 5000011};
     enum { N = sizeof size / sizeof *size };
     dreal *at[N];
     real *p = MEMORY_NEW(real, size[N - 1]);
+    threads_use(nthread);
     for (int i = 0; i < N; i++) {
         at[i] = be->ops->alloc(be, size[i]);
         number(p, size[i], i);
@@ -44,6 +46,13 @@ static void uploads(void)
         be->ops->release(be, at[i]);
     }
     memory_free(p);
+    threads_use(1);
+}
+
+static void uploads(void)
+{
+    uploads_by(1);
+    uploads_by(3);
 }
 
 /* Many small ones in a row: more than stand in pinned memory at once. */

@@ -1,5 +1,6 @@
 /* test_stimulus.c - every type gives the same bits however it is asked; closed forms; files; bad input. */
 #include "base/memory.h"
+#include "base/threads.h"
 #include "cluster/comm.h"
 #include "cluster/store.h"
 #include "input/stimulus_own.h"
@@ -132,6 +133,7 @@ static const struct {
 } more_types[] = {
     {1, "kind: static, waveform: square"},
     {1, "kind: counterphase, orientation: 70 deg"},
+    {2, "speed: 400 deg/s, width: 3 deg"},
     {6, "check: 0.125 deg, rate: 100 Hz"},
     {6, "check: 0.125 deg, rate: 100 Hz, distribution: gaussian, clip: false"},
     {8, "waves: 33, rate: 40 Hz, clip: false"},
@@ -140,17 +142,22 @@ static const struct {
 };
 enum { NMORE = sizeof more_types / sizeof more_types[0] };
 
-static stimulus *open_type(int i, const char *more)
+static stimulus *open_type_in(int i, const char *more, const stimulus_frame *where)
 {
     char yaml[512];
     bool is_type = i < stimulus_ntype;
     snprintf(yaml, sizeof yaml, "stimulus: {type: %s, %s%s}\n", stimulus_types[is_type ? i : more_types[i - stimulus_ntype].type]->name,
              is_type ? each_type[i] : more_types[i - stimulus_ntype].settings, more);
-    stimulus *s = open_text(yaml, &field);
+    stimulus *s = open_text(yaml, where);
     if (!s) {
         printf("\n    %s: %s", yaml, input_nproblem(last_input) ? input_problem_text(last_input, 0) : "?");
     }
     return s;
+}
+
+static stimulus *open_type(int i, const char *more)
+{
+    return open_type_in(i, more, &field);
 }
 
 /* Whole and once; tiles, single pixels, chunks, steps in any order, a second opening: equal bits.  A rim of 3 pixels lies outside. */
@@ -201,6 +208,59 @@ static void same_bits(void)
         same_bits_of(i, "");
         same_bits_of(i, ", mask: {shape: circle, radius: 1 deg, smooth: 0.5 deg, background: 0.2, centre: [0.3 deg, 0.1 deg]}");
     }
+}
+
+/* A field of several pieces: for 1 thread and 3, whole and once; twice by the same stimulus; in chunks of 7 and 5 and two rectangles, called for one by
+ * one and both at once. */
+static void same_bits_over_threads(void)
+{
+    enum { H = 300, W = 250, LEFT = 113 };
+    static real one[NT][H][W], three[NT][H][W];
+    const stimulus_frame large = {H, W, 8, 0.01, NT, 77};
+    for (int i = 0; i < 2 * (stimulus_ntype + NMORE); i++) {
+        const char *mask = i % 2 ? ", mask: {shape: circle, radius: 14 deg, smooth: 5 deg, background: 0.2}" : "";
+        threads_use(1);
+        stimulus *s = open_type_in(i / 2, mask, &large);
+        CHECK(s != NULL);
+        memset(one, 0xff, sizeof one);
+        stimulus_render(s, 0, NT, 0, 0, H, W, &one[0][0][0], H * W, W);
+        stimulus_close(s);
+        threads_use(3);
+        s = open_type_in(i / 2, mask, &large);
+        for (int again = 0; again < 2; again++) {
+            memset(three, 0xff, sizeof three);
+            stimulus_render(s, 0, NT, 0, 0, H, W, &three[0][0][0], H * W, W);
+            CHECK(memcmp(one, three, sizeof one) == 0);
+        }
+        for (int at_once = 0; at_once < 2; at_once++) {
+            memset(three, 0xff, sizeof three);
+            for (int t = 0; t < NT; t += 7) {
+                int nt = NT - t < 7 ? NT - t : 7;
+                const stimulus_rect rect[] = {
+                    {0, 0, H, LEFT, &three[t][0][0], H * W, W}, {0, 0, 0, 9, NULL, 0, 0}, {0, LEFT, H, W - LEFT, &three[t][0][LEFT], H * W, W}};
+                for (int r = 0; r < 3; r += at_once ? 3 : 1) {
+                    stimulus_render_all(s, t, nt, &rect[r], at_once ? 3 : 1);
+                }
+            }
+            CHECK(memcmp(one, three, sizeof one) == 0);
+        }
+        const real *first = &one[0][0][0];
+        bool equal = true, varies = false, hidden = i / 2 == 0 || i / 2 == 2 || i / 2 == 4; /* uniform; a bar outside, the black before a chirp */
+        for (int k = 0; k < 100; k++) { /* single pixels are one piece each */
+            int t = k * 5 % NT, y = k * 37 % H, x = k * 53 % W;
+            equal = equal && value_at(s, t, y, x) == (double)one[t][y][x];
+        }
+        for (int64_t k = 0; k < (int64_t)NT * H * W && !varies; k++) {
+            varies = first[k] != first[0];
+        }
+        CHECK(equal);
+        CHECK(varies || (!mask[0] && hidden)); /* something is seen, a mask if nothing else */
+        if (!equal || memcmp(one, three, sizeof one) != 0) {
+            printf("\n    %d%s", i / 2, mask);
+        }
+        stimulus_close(s);
+    }
+    threads_use(1);
 }
 
 static void tables(void)
@@ -462,6 +522,7 @@ static void bad_input(void)
     comm_finish();
 }
 
-TEST_MAIN("stimulus", {"same bits however asked", same_bits}, {"tables", tables}, {"closed forms", closed_forms}, {"noise", noise},
+TEST_MAIN("stimulus", {"same bits however asked", same_bits},
+          {"same bits over threads", same_bits_over_threads}, {"tables", tables}, {"closed forms", closed_forms}, {"noise", noise},
           {"files", files}, {"expected", expected}, {"eye", eye}, {"sequence", sequence}, {"orders", orders}, {"bad frame", bad_frame},
           {"bad input", bad_input})

@@ -30,9 +30,16 @@ void stimulus_expect(stimulus *s, int y0, int x0, int ny, int nx, int chunk_step
 size_t stimulus_bytes(const stimulus *s);
 
 /* Frames [step0, step0+nt) of the rectangle whose first pixel is (y0, x0) of the field; it may reach outside the field.
- * frames[t*frame_stride + y*row_stride + x].  Not collective; one thread of a rank at a time.
+ * frames[t*frame_stride + y*row_stride + x].  Not collective; one thread of a rank at a time calls it, and what allows it is drawn over threads.
  * A frame that cannot be decoded, or has NaN, is black; see stimulus_broken. */
 void stimulus_render(stimulus *s, int64_t step0, int nt, int y0, int x0, int ny, int nx, real *frames, int64_t frame_stride, int64_t row_stride);
+/* Several rectangles with one call: more for the threads to share. */
+typedef struct stimulus_rect {
+    int y0, x0, ny, nx;
+    real *frames;
+    int64_t frame_stride, row_stride;
+} stimulus_rect;
+void stimulus_render_all(stimulus *s, int64_t step0, int nt, const stimulus_rect *rect, int nrect);
 /* What is wrong with a frame rendered so far: "film.h5:/x: frame 9: row 3, column 3 is nan; ..."; NULL: nothing.  Not collective. */
 const char *stimulus_broken(const stimulus *s);
 

@@ -21,7 +21,8 @@ static void uniform_draw(stimulus_part *p, int64_t step, const canvas *c)
     canvas_fill(c, ((const uniform *)p->own)->level);
 }
 
-const stimulus_type type_uniform = {"uniform", sizeof(uniform), uniform_keys, UNIFORM_NKEY, NULL, NULL, uniform_picture, uniform_draw, KEEP_NONE};
+const stimulus_type type_uniform = {"uniform", sizeof(uniform), uniform_keys, UNIFORM_NKEY, NULL, NULL, uniform_picture, NULL, uniform_draw,
+                                     KEEP_NONE, DRAW_STEPS};
 
 /* --- grating ------------------------------------------------------------------------------------------------------------- */
 enum { GRATING_DRIFTING, GRATING_COUNTERPHASE, GRATING_STATIC };
@@ -30,8 +31,8 @@ enum { WAVE_SINE, WAVE_SQUARE };
 typedef struct grating {
     int kind, waveform;
     double direction_deg, frequency_per_deg, rate_hz, contrast, mean, phase_deg;
-    double *column; /* sine and cosine of the columns asked for */
-    int ncolumn;
+    double *column; /* sines and then cosines of columns x0 + [0, nx): those asked for so far */
+    int x0, nx;
 } grating;
 
 const key_spec grating_keys[GRATING_NKEY] = {
@@ -56,28 +57,39 @@ static int64_t grating_picture(stimulus_part *p, int64_t step)
     return ((const grating *)p->own)->kind == GRATING_STATIC ? 0 : step;
 }
 
+static double grating_angle(const grating *g)
+{
+    return g->direction_deg * (M_PI / 180);
+}
+
 /* L = mean (1 + contrast w(2 pi f (x cos a + y sin a) - 2 pi r t + phase)), counterphase: w(2 pi f (...) + phase) cos(2 pi r t).
  * sin(a x + b) = sin(a x) cos b + cos(a x) sin b: one sine and cosine for each column and row, which depend on their place alone. */
-static void grating_draw(stimulus_part *p, int64_t step, const canvas *c)
+static void grating_prepare(stimulus_part *p, int64_t step, const canvas *c)
 {
     grating *g = p->own;
-    if (g->ncolumn < c->nx) {
-        g->column = memory_grow(g->column, 2 * (size_t)c->nx, sizeof(double));
-        g->ncolumn = c->nx;
+    (void)step;
+    if (!widen(&g->x0, &g->nx, c->x0, c->nx)) {
+        return;
     }
+    g->column = memory_grow(g->column, 2 * (size_t)g->nx, sizeof(double));
+    for (int x = 0; x < g->nx; x++) {
+        double a = 2 * M_PI * g->frequency_per_deg * cos(grating_angle(g)) * part_x_deg(p, (int64_t)g->x0 + x);
+        g->column[x] = sin(a);
+        g->column[g->nx + x] = cos(a);
+    }
+}
+
+static void grating_draw(stimulus_part *p, int64_t step, const canvas *c)
+{
+    const grating *g = p->own;
     double turns = part_time_s(p, step) * g->rate_hz;
     turns = 2 * M_PI * (turns - floor(turns));
-    double angle = g->direction_deg * (M_PI / 180), k = 2 * M_PI * g->frequency_per_deg;
+    double slope = 2 * M_PI * g->frequency_per_deg * sin(grating_angle(g));
     double shift = g->phase_deg * (M_PI / 180) - (g->kind == GRATING_DRIFTING ? turns : 0);
     double depth = g->contrast * g->mean * (g->kind == GRATING_COUNTERPHASE ? cos(turns) : 1);
-    double *sin_x = g->column, *cos_x = g->column + c->nx;
-    for (int x = 0; x < c->nx; x++) {
-        double a = k * cos(angle) * part_x_deg(p, (int64_t)c->x0 + x);
-        sin_x[x] = sin(a);
-        cos_x[x] = cos(a);
-    }
+    const double *sin_x = g->column + (c->x0 - g->x0), *cos_x = sin_x + g->nx;
     for (int y = 0; y < c->ny; y++) {
-        double b = k * sin(angle) * part_y_deg(p, (int64_t)c->y0 + y) + shift, cos_y = cos(b), sin_y = sin(b);
+        double b = slope * part_y_deg(p, (int64_t)c->y0 + y) + shift, cos_y = cos(b), sin_y = sin(b);
         real *row = c->out + y * c->row_stride;
         if (g->waveform == WAVE_SINE) {
             for (int x = 0; x < c->nx; x++) {
@@ -92,7 +104,8 @@ static void grating_draw(stimulus_part *p, int64_t step, const canvas *c)
 }
 
 const stimulus_type type_grating = {
-    "grating", sizeof(grating), grating_keys, GRATING_NKEY, NULL, grating_close, grating_picture, grating_draw, KEEP_HELD};
+    "grating", sizeof(grating), grating_keys, GRATING_NKEY, NULL, grating_close, grating_picture, grating_prepare, grating_draw, KEEP_HELD,
+    DRAW_STEPS};
 
 /* --- bar ----------------------------------------------------------------------------------------------------------------- */
 enum { BAR_MOVING, BAR_FLASHED, BAR_MAX_DIRECTION = 16 };
@@ -159,4 +172,4 @@ static void bar_draw(stimulus_part *p, int64_t step, const canvas *c)
     }
 }
 
-const stimulus_type type_bar = {"bar", sizeof(bar), bar_keys, BAR_NKEY, bar_open, NULL, NULL, bar_draw, KEEP_NONE};
+const stimulus_type type_bar = {"bar", sizeof(bar), bar_keys, BAR_NKEY, bar_open, NULL, NULL, NULL, bar_draw, KEEP_NONE, DRAW_STEPS};

@@ -109,7 +109,7 @@ static void dots_draw(stimulus_part *p, int64_t step, const canvas *c)
     }
 }
 
-const stimulus_type type_dots = {"dots", sizeof(dots), dots_keys, DOTS_NKEY, dots_open, dots_close, NULL, dots_draw, KEEP_NONE};
+const stimulus_type type_dots = {"dots", sizeof(dots), dots_keys, DOTS_NKEY, dots_open, dots_close, NULL, NULL, dots_draw, KEEP_NONE, DRAW_ONE};
 
 /* --- looming ------------------------------------------------------------------------------------------------------------- */
 typedef struct looming {
@@ -147,4 +147,5 @@ static void looming_draw(stimulus_part *p, int64_t step, const canvas *c)
     draw_disc(p, c, l->centre_deg[0], l->centre_deg[1], fmin(theta_deg, l->largest_deg) / 2, l->background, l->level);
 }
 
-const stimulus_type type_looming = {"looming", sizeof(looming), looming_keys, LOOMING_NKEY, looming_open, NULL, NULL, looming_draw, KEEP_NONE};
+const stimulus_type type_looming = {"looming", sizeof(looming), looming_keys, LOOMING_NKEY, looming_open, NULL, NULL, NULL, looming_draw, KEEP_NONE,
+                                     DRAW_STEPS};

@@ -155,4 +155,5 @@ static void natural_draw(stimulus_part *p, int64_t step, const canvas *c)
 }
 
 const stimulus_type type_natural = {
-    "natural", sizeof(natural), natural_keys, NATURAL_NKEY, natural_open, natural_close, natural_picture, natural_draw, KEEP_HELD};
+    "natural", sizeof(natural), natural_keys, NATURAL_NKEY, natural_open, natural_close, natural_picture, NULL, natural_draw, KEEP_HELD,
+    DRAW_ONE};

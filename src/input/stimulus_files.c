@@ -151,7 +151,8 @@ static void movie_draw(stimulus_part *p, int64_t step, const canvas *c)
     screen_draw(&f->screen, p, film_frame(p, movie_picture(p, step)), 0, 0, c);
 }
 
-const stimulus_type type_movie = {"movie", sizeof(film), movie_keys, MOVIE_NKEY, open_movie, film_close, movie_picture, movie_draw, KEEP_ALL};
+const stimulus_type type_movie = {"movie", sizeof(film), movie_keys, MOVIE_NKEY, open_movie, film_close, movie_picture, NULL, movie_draw, KEEP_ALL,
+                                   DRAW_ONE};
 
 /* --- image --------------------------------------------------------------------------------------------------------------- */
 static bool open_image(stimulus_part *p, input *in, const input_node *at)
@@ -181,7 +182,8 @@ static void image_draw(stimulus_part *p, int64_t step, const canvas *c)
     screen_draw(&f->screen, p, f->image.luma, 0, 0, c);
 }
 
-const stimulus_type type_image = {"image", sizeof(film), image_keys, IMAGE_NKEY, open_image, film_close, image_picture, image_draw, KEEP_HELD};
+const stimulus_type type_image = {"image", sizeof(film), image_keys, IMAGE_NKEY, open_image, film_close, image_picture, NULL, image_draw, KEEP_HELD,
+                                   DRAW_ONE};
 
 /* --- arrays -------------------------------------------------------------------------------------------------------------- */
 /* Frames are read many at a time, more of them when time is not the slowest dimension and a frame lies all over the file. */
@@ -312,5 +314,5 @@ static void array_draw(stimulus_part *p, int64_t step, const canvas *c)
 }
 
 const stimulus_type type_dataset = {
-    "dataset", sizeof(film), dataset_keys, DATASET_NKEY, open_array, film_close, array_picture, array_draw, KEEP_ALL};
-const stimulus_type type_npy = {"npy", sizeof(film), npy_keys, NPY_NKEY, open_npy, film_close, array_picture, array_draw, KEEP_ALL};
+    "dataset", sizeof(film), dataset_keys, DATASET_NKEY, open_array, film_close, array_picture, NULL, array_draw, KEEP_ALL, DRAW_ONE};
+const stimulus_type type_npy = {"npy", sizeof(film), npy_keys, NPY_NKEY, open_npy, film_close, array_picture, NULL, array_draw, KEEP_ALL, DRAW_ONE};

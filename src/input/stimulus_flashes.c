@@ -59,7 +59,8 @@ static void flash_draw(stimulus_part *p, int64_t step, const canvas *c)
     canvas_fill(c, ((const flash *)p->own)->level[flash_picture(p, step)]);
 }
 
-const stimulus_type type_flash = {"flash", sizeof(flash), flash_keys, FLASH_NKEY, flash_open, NULL, flash_picture, flash_draw, KEEP_NONE};
+const stimulus_type type_flash = {"flash", sizeof(flash), flash_keys, FLASH_NKEY, flash_open, NULL, flash_picture, NULL, flash_draw, KEEP_NONE,
+                                   DRAW_STEPS};
 
 /* --- chirp --------------------------------------------------------------------------------------------------------------- */
 typedef struct chirp {
@@ -120,7 +121,7 @@ static void chirp_draw(stimulus_part *p, int64_t step, const canvas *c)
     canvas_fill(c, chirp_level(p->own, part_time_s(p, step)));
 }
 
-const stimulus_type type_chirp = {"chirp", sizeof(chirp), chirp_keys, CHIRP_NKEY, chirp_open, NULL, NULL, chirp_draw, KEEP_NONE};
+const stimulus_type type_chirp = {"chirp", sizeof(chirp), chirp_keys, CHIRP_NKEY, chirp_open, NULL, NULL, NULL, chirp_draw, KEEP_NONE, DRAW_STEPS};
 
 /* --- contrast switching -------------------------------------------------------------------------------------------------- */
 typedef struct switching {
@@ -167,4 +168,5 @@ static void switching_draw(stimulus_part *p, int64_t step, const canvas *c)
 }
 
 const stimulus_type type_switching = {
-    "contrast_switching", sizeof(switching), switching_keys, SWITCHING_NKEY, switching_open, NULL, switching_picture, switching_draw, KEEP_NONE};
+    "contrast_switching", sizeof(switching), switching_keys, SWITCHING_NKEY, switching_open, NULL, switching_picture, NULL, switching_draw,
+    KEEP_NONE, DRAW_STEPS};

@@ -13,9 +13,8 @@ typedef struct checkerboard {
     double check_deg, height_deg, rate_hz, contrast, mean;
     int64_t running, frozen;
     bool clip;
-    real *level; /* of the checks in a row */
-    int *check;  /* of each column asked for, from the first */
-    int nlevel;
+    int *check; /* of columns x0 + [0, nx), those asked for so far, from the check of the first */
+    int x0, nx;
 } checkerboard;
 
 const key_spec checkerboard_keys[CHECKERBOARD_NKEY] = {
@@ -100,22 +99,26 @@ static int64_t check_of(const stimulus_part *p, int64_t pixel, double side_deg)
     return (int64_t)floor(((double)pixel + 0.5) / (side_deg * p->where.pixels_per_deg));
 }
 
-static void checkerboard_draw(stimulus_part *p, int64_t step, const canvas *c)
+static void checkerboard_prepare(stimulus_part *p, int64_t step, const canvas *c)
 {
     checkerboard *k = p->own;
-    if (c->ny == 0 || c->nx == 0) {
+    (void)step;
+    if (!widen(&k->x0, &k->nx, c->x0, c->nx)) {
         return;
     }
+    k->check = memory_grow(k->check, (size_t)k->nx, sizeof *k->check);
+    for (int x = 0; x < k->nx; x++) {
+        k->check[x] = (int)(check_of(p, (int64_t)k->x0 + x, k->check_deg) - check_of(p, k->x0, k->check_deg));
+    }
+}
+
+static void checkerboard_draw(stimulus_part *p, int64_t step, const canvas *c)
+{
+    const checkerboard *k = p->own;
+    const int *check = k->check + (c->x0 - k->x0);
     int64_t frame = checkerboard_picture(p, step), last_y = 0, first = check_of(p, c->x0, k->check_deg);
-    int n = (int)(check_of(p, (int64_t)c->x0 + c->nx - 1, k->check_deg) - first) / CHECKS * CHECKS + CHECKS;
-    if (k->nlevel < n + c->nx) {
-        k->nlevel = n + c->nx;
-        k->level = memory_grow(k->level, (size_t)k->nlevel, sizeof(real));
-        k->check = memory_grow(k->check, (size_t)c->nx, sizeof *k->check);
-    }
-    for (int x = 0; x < c->nx; x++) {
-        k->check[x] = (int)(check_of(p, (int64_t)c->x0 + x, k->check_deg) - first);
-    }
+    int n = (check[c->nx - 1] - check[0]) / CHECKS * CHECKS + CHECKS;
+    real *level = MEMORY_NEW(real, n); /* of the checks in a row */
     for (int y = 0; y < c->ny; y++) {
         real *row = c->out + y * c->row_stride;
         int64_t cy = check_of(p, (int64_t)c->y0 + y, k->height_deg);
@@ -124,23 +127,22 @@ static void checkerboard_draw(stimulus_part *p, int64_t step, const canvas *c)
             continue;
         }
         last_y = cy;
-        check_levels(k, p->seed, frame, cy, first, n, k->level);
+        check_levels(k, p->seed, frame, cy, first, n, level);
         for (int x = 0; x < c->nx; x++) {
-            row[x] = k->level[k->check[x]];
+            row[x] = level[check[x] - check[0]];
         }
     }
+    memory_free(level);
 }
 
 static void checkerboard_close(stimulus_part *p)
 {
-    checkerboard *k = p->own;
-    memory_free(k->level);
-    memory_free(k->check);
+    memory_free(((checkerboard *)p->own)->check);
 }
 
 const stimulus_type type_checkerboard = {
     "checkerboard", sizeof(checkerboard), checkerboard_keys, CHECKERBOARD_NKEY, checkerboard_open, checkerboard_close,
-    checkerboard_picture, checkerboard_draw, KEEP_HELD};
+    checkerboard_picture, checkerboard_prepare, checkerboard_draw, KEEP_HELD, DRAW_STEPS};
 
 /* --- sparse noise -------------------------------------------------------------------------------------------------------- */
 typedef struct sparse {
@@ -199,4 +201,4 @@ static void sparse_draw(stimulus_part *p, int64_t step, const canvas *c)
 }
 
 const stimulus_type type_sparse = {
-    "sparse_noise", sizeof(sparse), sparse_keys, SPARSE_NKEY, sparse_open, NULL, sparse_picture, sparse_draw, KEEP_HELD};
+    "sparse_noise", sizeof(sparse), sparse_keys, SPARSE_NKEY, sparse_open, NULL, sparse_picture, NULL, sparse_draw, KEEP_HELD, DRAW_STEPS};

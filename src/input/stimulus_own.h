@@ -21,6 +21,9 @@ typedef struct stimulus_part stimulus_part;
 /* Pictures worth keeping for later steps and other rectangles: none (as cheap to draw as to copy), those that last for two steps and more, all
  * (their source is costly to read). */
 enum keep { KEEP_NONE, KEEP_HELD, KEEP_ALL };
+/* What may be drawn at a time, by as many threads: one canvas; parts of the canvas and step that prepare had last; parts of the canvas that
+ * prepare had last, of any steps. */
+enum at_a_time { DRAW_ONE, DRAW_BANDS, DRAW_STEPS };
 
 /* One kind of stimulus.  Settings and prepared values live in one zeroed struct of `bytes` (part->own), filled from `keys`. */
 typedef struct stimulus_type {
@@ -31,8 +34,10 @@ typedef struct stimulus_type {
     bool (*open)(stimulus_part *p, input *in, const input_node *at); /* NULL: nothing to prepare; false: problems were listed */
     void (*close)(stimulus_part *p);                                 /* NULL: nothing to free */
     int64_t (*picture)(stimulus_part *p, int64_t step);              /* equal numbers: equal frames; NULL: all PICTURE_PASSING */
-    void (*draw)(stimulus_part *p, int64_t step, const canvas *c);
+    void (*prepare)(stimulus_part *p, int64_t step, const canvas *c); /* tables for what is drawn next; NULL: none                */
+    void (*draw)(stimulus_part *p, int64_t step, const canvas *c);   /* a canvas that is not empty; writes nothing else but by DRAW_ONE */
     enum keep keep;
+    enum at_a_time at_a_time;
 } stimulus_type;
 
 enum mask_shape { MASK_NONE, MASK_CIRCLE, MASK_SQUARE };
@@ -63,6 +68,7 @@ struct stimulus_part {
     part_settings set;
     mask_settings mask;
     size_t bytes_later;    /* set by open: what draw will allocate that does not depend on what is asked, e.g. a frame of the source */
+    size_t bytes_a_line;   /* set by open: what prepare will allocate for each row and column of the reach */
     char *broken;          /* what is wrong with a picture that was drawn; NULL: nothing */
     char note[200];        /* what open found out: sizes, rates, clipped fraction */
     bool keeps;            /* its pictures are worth keeping                      */
@@ -117,6 +123,15 @@ static inline double part_cover(const stimulus_part *p, double inside_deg)
 static inline double clip_unit(double v)
 {
     return v < 0 ? 0 : v > 1 ? 1 : v;
+}
+/* Lets [*first, *first + *n) cover [want, want + nwant); true when it has changed. */
+static inline bool widen(int *first, int *n, int want, int nwant)
+{
+    int from = *n > 0 && *first < want ? *first : want, to = *n > 0 && *first + *n > want + nwant ? *first + *n : want + nwant;
+    bool changed = *n == 0 || from < *first || to > *first + *n;
+    *first = from;
+    *n = to - from;
+    return changed;
 }
 void canvas_fill(const canvas *c, double level);
 /* Fraction of a Gaussian luminance of this mean and sd that falls outside [0, 1]. */

@@ -28,8 +28,6 @@ typedef struct pink {
     /* Cosine and sine of each wave at the columns and rows asked for so far, in blocks: columns[x/LANES][wave][2][LANES], rows likewise. */
     real *columns, *rows;
     int x0, nx, y0, ny;
-    real *factors;   /* [wave][2][ROWS]: of the rows in work             */
-    real *sums;      /* [nx/LANES][ROWS][LANES], of the blocks in work   */
 } pink;
 
 const key_spec pink_keys[PINK_NKEY] = {
@@ -57,7 +55,8 @@ static bool pink_open(stimulus_part *p, input *in, const input_node *at)
                               "each pair must rise", k->lowest_per_deg, k->highest_per_deg, k->slow_hz, k->fast_hz);
         return false;
     }
-    p->bytes_later = 2 * (size_t)k->count * ((size_t)p->where.nx + (size_t)p->where.ny + 2 * LANES) * sizeof(real);
+    p->bytes_a_line = 2 * (size_t)k->count * sizeof(real);
+    p->bytes_later = (size_t)k->count * sizeof(wave) + 2 * (LANES - 1) * p->bytes_a_line; /* waves; tables are of whole blocks */
     if (k->clip) {
         snprintf(p->note, sizeof p->note, "clipped to [0, 1]: %.3g %%", 100 * clipped_fraction(k->mean, k->mean * k->contrast));
     }
@@ -70,8 +69,6 @@ static void pink_close(stimulus_part *p)
     memory_free(k->waves);
     memory_free(k->columns);
     memory_free(k->rows);
-    memory_free(k->factors);
-    memory_free(k->sums);
 }
 
 static int64_t pink_picture(stimulus_part *p, int64_t step)
@@ -119,16 +116,6 @@ static void fill_line(const pink *k, double x_deg, double y_deg, real *table, in
     }
 }
 
-/* Lets [*first, *first + *n) cover [want, want + nwant); true when it has changed. */
-static bool widen(int *first, int *n, int want, int nwant)
-{
-    int from = *n > 0 && *first < want ? *first : want, to = *n > 0 && *first + *n > want + nwant ? *first + *n : want + nwant;
-    bool changed = *n == 0 || from < *first || to > *first + *n;
-    *first = from;
-    *n = to - from;
-    return changed;
-}
-
 /* Waves of the picture, and their tables for at least the canvas. */
 static void pink_prepare(stimulus_part *p, int64_t step, const canvas *c)
 {
@@ -138,7 +125,6 @@ static void pink_prepare(stimulus_part *p, int64_t step, const canvas *c)
     bool renew = !k->drawn || k->frame != frame, wider = widen(&k->x0, &k->nx, c->x0, c->nx), taller = widen(&k->y0, &k->ny, c->y0, c->ny);
     if (!k->waves) {
         k->waves = MEMORY_NEW(wave, k->count);
-        k->factors = MEMORY_NEW(real, lines * ROWS);
     }
     for (int64_t i = 0; renew && i < k->count; i++) {
         k->waves[i] = pink_wave(p, i, frame);
@@ -152,7 +138,6 @@ static void pink_prepare(stimulus_part *p, int64_t step, const canvas *c)
     size_t wide = ((size_t)k->nx + LANES - 1) / LANES * LANES, tall = ((size_t)k->ny + LANES - 1) / LANES * LANES;
     if (wider) {
         k->columns = memory_grow(k->columns, lines * wide, sizeof(real));
-        k->sums = memory_grow(k->sums, ROWS * wide, sizeof(real));
     }
     if (taller) {
         k->rows = memory_grow(k->rows, lines * tall, sizeof(real));
@@ -167,11 +152,11 @@ static void pink_prepare(stimulus_part *p, int64_t step, const canvas *c)
     k->drawn = true;
 }
 
-/* factors: cos and -sin of (ky y + phase) for the ROWS rows of the table from `at`, a multiple of ROWS. */
-static void row_factors(const pink *k, int at)
+/* factors[wave][2][ROWS]: cos and -sin of (ky y + phase) for the ROWS rows of the table from `at`, a multiple of ROWS. */
+static void row_factors(const pink *k, int at, real *factors)
 {
     const real *line = block_of(k, k->rows, at) + at % LANES;
-    row_lanes *factor = (row_lanes *)k->factors;
+    row_lanes *factor = (row_lanes *)factors;
     for (int64_t i = 0; i < k->count; i++, line += 2 * LANES, factor += 2) {
         row_lanes cos_y = *(const row_lanes *)line, sin_y = *(const row_lanes *)(line + LANES);
         factor[0] = cos_y * k->waves[i].cos_t - sin_y * k->waves[i].sin_t;
@@ -179,12 +164,11 @@ static void row_factors(const pink *k, int at)
     }
 }
 
-/* sums[r][x] = sum over waves of cos(kx x + ky y + phase) = cos cos - sin sin, in the order of the waves wherever x and y begin. */
-static void sum_waves(const pink *k, int x_from, int nx)
+/* sums[x/LANES][r][x%LANES] = sum over waves of cos(kx x + ky y + phase) = cos cos - sin sin, in the order of the waves wherever x and y begin. */
+static void sum_waves(const pink *k, const real *factors, int x_from, int nx, real *out)
 {
-    real *out = k->sums;
     for (int at = x_from / LANES * LANES; at < x_from + nx; at += LANES, out += ROWS * LANES) {
-        const real *column = block_of(k, k->columns, at), *factor = k->factors;
+        const real *column = block_of(k, k->columns, at), *factor = factors;
         lanes sum[ROWS] = {0};
         for (int64_t i = 0; i < 2 * k->count; i++, column += LANES, factor += ROWS) {
             lanes v = *(const lanes *)column;
@@ -212,22 +196,26 @@ static void to_luma(const stimulus_part *p, const real *restrict sum, real *rest
 
 static void pink_draw(stimulus_part *p, int64_t step, const canvas *c)
 {
-    pink *k = p->own;
-    pink_prepare(p, step, c);
-    int x_from = c->x0 - k->x0, y_from = c->y0 - k->y0;
+    const pink *k = p->own;
+    (void)step; /* prepared */
+    int x_from = c->x0 - k->x0, y_from = c->y0 - k->y0, nblock = (x_from + c->nx - 1) / LANES - x_from / LANES + 1;
+    real *factors = MEMORY_NEW(real, 2 * k->count * ROWS), *sums = MEMORY_NEW(real, (int64_t)nblock * ROWS * LANES); /* of the rows in work */
     for (int y = 0; y < c->ny; y++) {
         int r = (y_from + y) % ROWS;
         if (y == 0 || r == 0) {
-            row_factors(k, y_from + y - r);
-            sum_waves(k, x_from, c->nx);
+            row_factors(k, y_from + y - r, factors);
+            sum_waves(k, factors, x_from, c->nx, sums);
         }
-        const real *sum = k->sums + r * LANES;
+        const real *sum = sums + r * LANES;
         real *row = c->out + y * c->row_stride;
         for (int x = -(x_from % LANES); x < c->nx; x += LANES, sum += ROWS * LANES) {
             int from = x < 0 ? -x : 0, to = c->nx - x < LANES ? c->nx - x : LANES;
             to_luma(p, sum + from, row + x + from, to - from);
         }
     }
+    memory_free(factors);
+    memory_free(sums);
 }
 
-const stimulus_type type_pink = {"pink_noise", sizeof(pink), pink_keys, PINK_NKEY, pink_open, pink_close, pink_picture, pink_draw, KEEP_HELD};
+const stimulus_type type_pink = {"pink_noise", sizeof(pink), pink_keys, PINK_NKEY, pink_open, pink_close, pink_picture, pink_prepare, pink_draw,
+                                  KEEP_HELD, DRAW_BANDS};

@@ -241,9 +241,6 @@ static int64_t ran1_picture(stimulus_part *p, int64_t step)
 static void ran1_draw(stimulus_part *p, int64_t step, const canvas *c)
 {
     ran1_noise *k = p->own;
-    if (c->ny == 0 || c->nx == 0) {
-        return;
-    }
     extend_window(k, (const int64_t[2]){c->x0, c->y0}, (const int64_t[2]){c->nx, c->ny});
     if (k->ncolumn < c->nx) {
         k->ncolumn = c->nx;
@@ -273,4 +270,4 @@ static void ran1_draw(stimulus_part *p, int64_t step, const canvas *c)
 }
 
 const stimulus_type type_ran1 = {
-    "ran1_noise", sizeof(ran1_noise), ran1_keys, RAN1_NKEY, ran1_open, ran1_close, ran1_picture, ran1_draw, KEEP_ALL};
+    "ran1_noise", sizeof(ran1_noise), ran1_keys, RAN1_NKEY, ran1_open, ran1_close, ran1_picture, NULL, ran1_draw, KEEP_ALL, DRAW_ONE};

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/threads.h"
 #include "base/version.h"
 #include "cluster/comm.h"
 #include "run/analyze.h"
@@ -428,6 +429,7 @@ static void destroy_modes(job *j)
 
 static enum exit_code job_execute(job *j)
 {
+    threads_use((int)j->p.set.threads);
     backend *be = backend_open(j->processor, (int)j->p.set.threads);
     snprintf(j->device, sizeof j->device, "%s", be->device);
     report_header(j->command, be->device, (int)j->p.set.threads);

@@ -11,6 +11,7 @@
 #include "cluster/store.h"
 #include "run/restart.h"
 
+enum { SENT_TILES = 8 };                /* leaves of which the stimulus is made before they are sent: work enough for many threads */
 static const double LOOK_EVERY_S = 1;   /* stop file, values that are not finite */
 static const double FLUSH_EVERY_S = 30; /* so that a kill leaves a readable result up to half a minute ago */
 
@@ -20,7 +21,7 @@ typedef struct loop {
     int64_t step, first;
     int64_t shown; /* the stimulus stands there for the chunk that ends before this step */
     int nt;        /* steps of the last chunk */
-    real *frames;  /* one leaf's stimulus on the host, for backends with memory of their own */
+    real *frames;  /* stimulus of leaves_at_once on the host, frame_room each, for backends with memory of their own */
     char *stop_file;
     double began, looked, flushed, saved; /* log_clock() */
     double chunk_s, save_s;               /* longest so far: the room to leave before the deadline */
@@ -45,19 +46,44 @@ static int64_t frame_room(model *m, const backend *be)
     return is_cpu(be) ? 0 : model_chunk_steps(m) * model_stimulus(m).frame_stride;
 }
 
+/* Leaves whose stimulus is made with one call. */
+static int leaves_at_once(int nleaf, const backend *be)
+{
+    return is_cpu(be) || nleaf < SENT_TILES ? nleaf : SENT_TILES;
+}
+
 /* --- one chunk ---------------------------------------------------------------------------------------------------- */
 
-/* The stimulus of one tile.  Elsewhere than on the CPU it is rendered on the host with the strides of the view and sent in one piece; the
- * halos between its rows are filled from the neighbours afterwards (model_forward). */
-static void show_tile(const loop *l, view v, int64_t step, int nt)
+/* One tile, with the strides of its view. */
+static stimulus_rect rect_of(const simulation *s, view v, real *frames)
+{
+    const grid_tile *t = v.tile;
+    return (stimulus_rect){s->crop_y + t->y0, s->crop_x + t->x0, t->ny, t->nx, frames, v.frame_stride, v.row_stride};
+}
+
+/* The stimulus of all tiles.  Elsewhere than on the CPU each is rendered on the host and sent in one piece; the halos between its rows are
+ * filled from the neighbours afterwards (model_forward). */
+static void show_tiles(const loop *l, int64_t step, int nt)
 {
     const simulation *s = l->s;
-    const grid_tile *t = v.tile;
-    real *frames = is_cpu(s->be) ? host(v.at) : l->frames;
-    stimulus_render(s->stim, step, nt, s->crop_y + t->y0, s->crop_x + t->x0, t->ny, t->nx, frames, v.frame_stride, v.row_stride);
-    if (frames == l->frames) {
-        s->be->ops->upload(s->be, v.at, frames, (nt - 1) * v.frame_stride + (t->ny - 1) * v.row_stride + t->nx);
+    view v = model_stimulus(s->m);
+    bool in_place = is_cpu(s->be);
+    int most = leaves_at_once(v.nleaf, s->be);
+    stimulus_rect *rect = MEMORY_NEW(stimulus_rect, most);
+    for (int first = 0, n; first < v.nleaf; first += n) {
+        n = v.nleaf - first < most ? v.nleaf - first : most;
+        for (int i = 0; i < n; i++) {
+            view one = view_of_leaf(v, first + i, 1);
+            rect[i] = rect_of(s, one, in_place ? host(one.at) : l->frames + i * frame_room(s->m, s->be));
+        }
+        stimulus_render_all(s->stim, step, nt, rect, n);
+        for (int i = 0; i < n && !in_place; i++) {
+            const stimulus_rect *r = &rect[i];
+            int64_t nreal = (nt - 1) * r->frame_stride + (r->ny - 1) * r->row_stride + r->nx;
+            s->be->ops->upload(s->be, view_of_leaf(v, first + i, 1).at, r->frames, nreal);
+        }
     }
+    memory_free(rect);
 }
 
 static int chunk_steps(const simulation *s, int64_t step)
@@ -72,10 +98,7 @@ static void show(loop *l, int64_t step)
     int nt = chunk_steps(l->s, step);
     if (nt > 0 && l->shown < step + nt) {
         log_phase(PHASE_STIMULUS);
-        view v = model_stimulus(l->s->m);
-        for (int leaf = 0; leaf < v.nleaf; leaf++) {
-            show_tile(l, view_of_leaf(v, leaf, 1), step, nt);
-        }
+        show_tiles(l, step, nt);
         l->shown = step + nt;
     }
 }
@@ -334,7 +357,7 @@ simulate_done simulate_run(const simulation *s)
     }
     done.code = begin(&l);
     if (done.code == EXIT_DONE && l.step < s->nstep) {
-        l.frames = MEMORY_NEW(real, frame_room(s->m, s->be));
+        l.frames = MEMORY_NEW(real, leaves_at_once(model_nleaf(s->m), s->be) * frame_room(s->m, s->be));
         l.began = l.looked = l.flushed = l.saved = log_clock();
         enum ending ending = run_chunks(&l);
         done.wall_s = log_clock() - l.began;
