@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/threads.h"
 #include "cluster/comm.h"
 #include "run/fit_own.h"
 #include "run/restart.h"
@@ -193,7 +192,6 @@ void fit_attach(fit *f, backend *be)
     int nnet = model_nnet(f->m) > 0 ? model_nnet(f->m) : 1; /* a rank without leaves holds the numbers of the first network all the same */
     f->be = be;
     model_attach(f->m, be);
-    threads_use((int)f->p->set.threads);
     fit_data_attach(f);
     fit_frames_attach(f);
     fit_loss_attach(f);

@@ -53,7 +53,7 @@ static void define_rows(fit *f, const char *name, int rank, const int64_t *dims,
     store_define_array(f->result, name, STORE_F64, rank + more, all, 0, unit);
 }
 
-/* Collective.  values: [networks_to_write][dims]. */
+/* Collective.  values: [network of fit_networks_to_write][dims]. */
 static void write_rows(fit *f, const char *name, int rank, const int64_t *dims, const double *values)
 {
     int first, n = fit_networks_to_write(f, &first), more = f->s.networks != NULL;
