@@ -51,12 +51,12 @@ void log_warn(const char *fmt, ...)
     }
     end_line();
     fflush(stdout);
+    char line[2048];
     va_list args;
     va_start(args, fmt);
-    fputs("chiasm: warning: ", stderr);
-    vfprintf(stderr, fmt, args);
+    vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
-    fputc('\n', stderr);
+    fprintf(stderr, "chiasm: warning: %s\n", line); /* in one piece: mpirun puts what it forwards of stdout between two */
 }
 
 void log_progress(const char *fmt, ...)

@@ -279,30 +279,26 @@ static void print_plan(const job *j)
 }
 
 /* What would fit: as many ranks as the tiles need that do not fit here; smaller tiles where not even one does.  A leaf grows with its pixels. */
-static void say_what_fits(const model *m, double wanted, double free_bytes)
+static char *what_fits(const model *m, double wanted, double free_bytes)
 {
     const grid *g = model_grid(m);
     model_sizes size = model_size(m);
     double fixed = (double)size.bytes_device_fixed, room = free_bytes - fixed;
     double leaf = (double)size.bytes_device_leaf + (wanted - (double)size.bytes_device) / (model_nleaf(m) > 0 ? model_nleaf(m) : 1);
     double pixel = leaf / ((double)g->tile_ny * g->tile_nx), side = room > 0 ? sqrt(room / pixel) : 0;
-    char text[3][32];
-    report_bytes(wanted, text[0]);
-    report_bytes(free_bytes, text[1]);
-    report_bytes(pixel, text[2]);
-    fprintf(stderr, "chiasm: error: not enough memory on the GPU of rank %d: %s wanted, %s free; ", comm_rank(), text[0], text[1]);
+    char text[32];
     if (room >= leaf) {
         int some = (int)(room / leaf), need = (grid_nleaf(g) + some - 1) / some;
-        fprintf(stderr, "%d of its %d tiles fit: use %d ranks, each with a GPU of its own, or a smaller run.chunk (now %d)\n", some, model_nleaf(m), need,
-                model_chunk_steps(m));
-    } else if (side >= 1) {
-        int ny = (int)ceil(g->ny / side), nx = (int)ceil(g->nx / side);
-        fprintf(stderr,
-                "at %s a pixel a tile of %d x %d fits: use field.tiles: [%d, %d] and %d ranks, each with a GPU of its own, or a smaller run.chunk (now %d)\n",
-                text[2], (int)side, (int)side, ny, nx, ny * nx * g->nseq * g->nnet, model_chunk_steps(m));
-    } else {
-        fprintf(stderr, "tables and working memory alone take %s: use a larger GPU, or --device cpu\n", report_bytes(fixed, text[2]));
+        return memory_text("%d of its %d tiles fit: use %d ranks, each with a GPU of its own, or a smaller run.chunk (now %d)", some, model_nleaf(m), need,
+                           model_chunk_steps(m));
     }
+    if (side < 1) {
+        return memory_text("tables and working memory alone take %s: use a larger GPU, or --device cpu", report_bytes(fixed, text));
+    }
+    int ny = (int)ceil(g->ny / side), nx = (int)ceil(g->nx / side);
+    return memory_text("at %s a pixel a tile of %d x %d fits: use field.tiles: [%d, %d] and %d ranks, each with a GPU of its own, "
+                       "or a smaller run.chunk (now %d)", report_bytes(pixel, text), (int)side, (int)side, ny, nx, ny * nx * g->nseq * g->nnet,
+                       model_chunk_steps(m));
 }
 
 /* Collective.  The rank that lacks most speaks. */
@@ -321,7 +317,10 @@ static enum exit_code check_device(job *j, const backend *be)
     double speaker = lack == most ? comm_rank() : comm_size();
     comm_min_double(&speaker, 1);
     if (comm_rank() == (int)speaker) {
-        say_what_fits(model_of(j), device_wanted(j), (double)free_bytes);
+        char text[2][32], *advice = what_fits(model_of(j), device_wanted(j), (double)free_bytes);
+        fprintf(stderr, "chiasm: error: not enough memory on the GPU of rank %d: %s wanted, %s free; %s\n", comm_rank(),
+                report_bytes(device_wanted(j), text[0]), report_bytes((double)free_bytes, text[1]), advice);
+        memory_free(advice);
     }
     return EXIT_NO_DEVICE;
 }
