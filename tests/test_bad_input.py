@@ -17,7 +17,7 @@ from parity import Checks, work_folder
 
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1",
                    OMPI_MCA_mpi_yield_when_idle="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
-LIMIT_S = 15  # a second or two; more only where other work keeps the processors busy
+LIMIT_S = 5
 
 GOOD = """\
 run:
